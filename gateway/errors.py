@@ -1,0 +1,185 @@
+"""Every refusal the engine knows; each door renders them in its own words in one place.
+
+A service raises these and knows no number. RPC shows the number that the command's record maps the
+class to, REST the `status` and `slug`, SMTP the `smtp` reply.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of all refusals. `status` is the HTTP status, `smtp` the reply code with its enhanced code."""
+
+    slug = "refused"
+    status = 422
+    smtp = "550 5.7.1"
+    message = "The request was refused."
+
+    def __init__(self, message: str | None = None, **data: object) -> None:
+        super().__init__(message or self.message)
+        self.message = message or self.message
+        self.data = data
+
+
+class Invalid(GatewayError):
+    """A value has the wrong type, form or size. `field` names it as the client spelled it."""
+
+    slug = "invalid_parameter"
+    status = 422
+    smtp = "550 5.6.0"
+    message = "A parameter is invalid."
+
+
+class TooLarge(Invalid):
+    slug = "too_large"
+    status = 413
+    smtp = "552 5.3.4"
+    message = "The message or request is too large."
+
+
+class NotAuthenticated(GatewayError):
+    slug = "not_authenticated"
+    status = 401
+    smtp = "535 5.7.8"
+    message = "The session or API key is missing or invalid."
+
+
+class NotAllowed(GatewayError):
+    slug = "not_allowed"
+    status = 403
+    message = "The credentials do not allow this."
+
+
+class NotFound(GatewayError):
+    """Absent, deleted or somebody else's: the three are not told apart. `what` names the noun."""
+
+    slug = "not_found"
+    status = 404
+    message = "There is no such object."
+
+
+class RateLimited(GatewayError):
+    """Too many requests; `retry_after` seconds, `attempts` allowed afterwards."""
+
+    slug = "rate_limited"
+    status = 429
+    smtp = "451 4.7.1"
+    message = "Too many requests."
+
+
+class LoginFailed(NotAuthenticated):
+    slug = "login_failed"
+    message = "Invalid login information"
+
+
+class TfaRequired(LoginFailed):
+    slug = "tfa_required"
+    message = "Two-factor code required"
+
+
+class TfaInvalid(LoginFailed):
+    slug = "tfa_invalid"
+    message = "Invalid two-factor code"
+
+
+class AccountDisabled(GatewayError):
+    slug = "account_disabled"
+    status = 404
+    message = "Invalid or deactivated user account"
+
+
+class AccountUnverified(GatewayError):
+    slug = "account_unverified"
+    status = 403
+    message = "User account is not verified"
+
+
+class InvalidDomainName(Invalid):
+    slug = "invalid_domain_name"
+    message = "Invalid domain name provided"
+
+
+class DomainExists(GatewayError):
+    slug = "domain_exists"
+    status = 409
+    message = "The domain is there already."
+
+
+class DomainLimitReached(GatewayError):
+    slug = "domain_limit_reached"
+    status = 403
+    message = "The plan allows no more sender domains."
+
+
+class DomainNotActive(GatewayError):
+    slug = "domain_not_active"
+    status = 403
+    message = "Domain is not activated"
+
+
+class DomainGone(GatewayError):
+    """The key's domain was deleted."""
+
+    slug = "domain_gone"
+    status = 404
+    message = "Invalid DomainID"
+
+
+class InvalidEvent(Invalid):
+    slug = "invalid_event"
+    message = "Invalid event type specified"
+
+
+class InvalidUrl(Invalid):
+    slug = "invalid_url"
+    message = "WebhookURL is not an http or https URL"
+
+
+class PrivateUrl(Invalid):
+    slug = "private_url"
+    message = "WebhookURL does not lead to a public address"
+
+
+class WebhookLimitReached(GatewayError):
+    slug = "webhook_limit_reached"
+    status = 403
+    message = "The plan allows no more webhooks."
+
+
+class InvalidQuery(Invalid):
+    slug = "invalid_query"
+    message = "The query cannot be understood."
+
+
+class SuppressedRecipient(GatewayError):
+    slug = "recipient_suppressed"
+    status = 409
+    message = "Email address is in the suppression list. Email delivery is blocked."
+
+
+class QuotaReached(GatewayError):
+    slug = "quota_reached"
+    status = 429
+    smtp = "451 4.7.1"
+    message = "Email sending limit reached"
+
+
+class IdempotencyMismatch(GatewayError):
+    slug = "idempotency_mismatch"
+    status = 422
+    message = "The idempotency key was used with another payload."
+
+
+class IdempotencyRunning(GatewayError):
+    slug = "idempotency_running"
+    status = 409
+    message = "A request with this idempotency key is still running."
+
+
+class Unavailable(GatewayError):
+    """The store is away; nothing was stored. `retry_after` seconds."""
+
+    slug = "unavailable"
+    status = 503
+    smtp = "451 4.3.0"
+    message = "The service is unavailable for a moment; nothing was stored."

@@ -1,0 +1,54 @@
+"""The one source of randomness: identifiers, keys, passwords and jitter."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import uuid
+from typing import TypeVar
+
+import uuid_utils
+
+T = TypeVar("T")
+
+_random = random.SystemRandom()
+_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
+
+
+def new_uuid() -> uuid.UUID:
+    """A version 7 UUID (RFC 9562 §5.7): sorts by time."""
+    return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def session_token() -> str:
+    """32 lower-case hex digits."""
+    return secrets.token_hex(16)
+
+
+def octeth_key() -> str:
+    """4 × 8 upper-case hex digits, e.g. `4D196964-B909FDD7-134A4E29-6B0E923E`."""
+    text = secrets.token_hex(16).upper()
+    return "-".join(text[i : i + 8] for i in range(0, 32, 8))
+
+
+def surface_key(prefix: str) -> str:
+    """`prefix` and 40 characters of base 56 (232 bits)."""
+    return prefix + password(40)
+
+
+def password(length: int = 24) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def token(length: int = 32) -> str:
+    """`length` lower-case hex digits."""
+    return secrets.token_hex((length + 1) // 2)[:length]
+
+
+def jitter(fraction: float) -> float:
+    """A factor between 1 − fraction and 1 + fraction."""
+    return _random.uniform(1 - fraction, 1 + fraction)
+
+
+def shuffled(items: list[T]) -> list[T]:
+    return _random.sample(items, len(items))

@@ -1,0 +1,1 @@
+"""Messages as such, without any input or output."""

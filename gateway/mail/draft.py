@@ -1,0 +1,57 @@
+"""The normalised request before it is accepted: what every door makes of its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.vocabulary import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An address with an optional display name; `email` is checked and its domain lower-case A-labels."""
+
+    email: str
+    name: str = ""
+
+    @property
+    def domain(self) -> str:
+        return self.email.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """`content_id` without angle brackets; inline ones are shown where the HTML names their cid."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    inline: bool = False
+    content_id: str = ""
+
+
+@dataclass(slots=True)
+class Draft:
+    sender: Mailbox
+    subject: str = ""
+    html: str | None = None
+    text: str | None = None
+    to: list[Mailbox] = field(default_factory=list)
+    cc: list[Mailbox] = field(default_factory=list)
+    bcc: list[Mailbox] = field(default_factory=list)
+    reply_to: list[Mailbox] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    headers: list[tuple[str, str]] = field(default_factory=list)  # checked names and values
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] | None = None
+    track_opens: bool | None = None  # None: as the domain says
+    track_links: bool | None = None
+    send_at_ms: int | None = None
+    stream: Stream = Stream.TRANSACTIONAL
+    raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
+    envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
+    defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID
+    idempotency_key: str | None = None
+    idempotency_scope: str = ""  # the endpoint
+    fingerprint: str = ""  # hex SHA-256 of the payload, where there is an idempotency key

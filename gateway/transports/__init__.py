@@ -1,0 +1,1 @@
+"""Ways out: each takes a rendered message and answers with an outcome."""

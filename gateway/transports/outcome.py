@@ -1,0 +1,28 @@
+"""What became of one attempt: a value, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    DELIVERED = "delivered"  # the next hop answered 250 to the message
+    DEFERRED = "deferred"  # refused for now, or not reached: try again
+    BOUNCED = "bounced"  # refused for good
+    IN_DOUBT = "in_doubt"  # the message was sent and no reply came
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`category` is one of recipient, mailbox_full, policy, reputation, content, network, protocol, ours or ''."""
+
+    result: Result
+    code: int | None = None  # SMTP reply code
+    enhanced: str = ""  # RFC 3463, e.g. 5.1.1
+    reply: str = ""  # the remote's text, or what went wrong
+    category: str = ""
+    remote: str = ""  # host[ip]:port
+    tls: str = ""  # e.g. TLSv1.3, '' for clear text
+    dialogue: str = ""  # what was said, at most 4 kB
+    retry_after: int | None = None  # seconds that the remote asked for

@@ -1,0 +1,49 @@
+"""Sender domains and the keys that sign for them."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from models.database import LongTextField, MediumBlobField, Model
+
+
+class SenderDomain(Model):
+    id = pw.AutoField()
+    uuid = pw.BinaryUUIDField(unique=True)
+    account_id = pw.IntegerField()
+    name = pw.CharField(253)  # lower-case A-labels
+    enabled_name = pw.CharField(253, null=True, unique=True)  # = name while enabled: one owner only
+    status = pw.CharField(16)
+    subdomain = pw.CharField(63)  # label of the return path host
+    hosting_provider = pw.CharField(255, default="")
+    link_tracking = pw.BooleanField(default=True)
+    open_tracking = pw.BooleanField(default=True)
+    unsubscribe_link = pw.BooleanField(default=False)
+    ownership_token = pw.CharField(64)
+    signing_key = pw.TextField()  # sealed
+    ownership_status = pw.CharField(16, default="Pending")
+    dkim_status = pw.CharField(16, default="Pending")
+    spf_status = pw.CharField(16, default="Pending")
+    checks = LongTextField(default="[]")  # JSON: the last verification, record by record
+    checked_ms = pw.BigIntegerField(null=True)
+    verified_ms = pw.BigIntegerField(null=True)
+    created_ms = pw.BigIntegerField()
+    deleted_ms = pw.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = ((("account_id", "name"), True),)
+
+
+class DkimKey(Model):
+    id = pw.AutoField()
+    uuid = pw.BinaryUUIDField(unique=True)
+    domain_id = pw.IntegerField(index=True)
+    selector = pw.CharField(63)
+    algorithm = pw.CharField(16)  # rsa | ed25519
+    private = MediumBlobField()  # sealed PKCS#8 DER, base64 inside
+    public = pw.TextField()  # the p= value, base64
+    state = pw.CharField(16, default="active")  # active | retired
+    created_ms = pw.BigIntegerField()
+
+    class Meta:
+        indexes = ((("domain_id", "selector"), True),)

@@ -1,0 +1,66 @@
+"""The numbers and words that tables store, each with what it means."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class DeliveryState(IntEnum):
+    """The fate of one message for one recipient; from `TERMINAL` on it never changes again."""
+
+    QUEUED = 1  # due at its time, not yet tried
+    CLAIMED = 2  # a worker holds the lease that ends at `due_ms`
+    DEFERRED = 3  # tried, refused for now or interrupted; due again at its time
+    HELD = 4  # waits for a person; due far ahead so that it is looked at again
+    DELIVERED = 10  # the next hop took responsibility (SMTP 250)
+    BOUNCED = 11  # refused for good, at once or by a later report
+    FAILED = 12  # retries or time used up, or the queue was cleared
+    SUPPRESSED = 13  # never sent: the recipient must not be written to
+    CANCELED = 14  # never sent: the sender took it back
+
+
+TERMINAL = 10
+"""States from here on have no due time; a CHECK constraint holds both directions."""
+
+
+class EventKind(IntEnum):
+    ACCEPTED = 1  # stored and promised; once a message
+    QUEUED = 2  # waits for a time or a limit that is not the remote's
+    DEFERRED = 3  # the remote or the network refused for now
+    DELIVERED = 4
+    BOUNCED = 5
+    FAILED = 6
+    SUPPRESSED = 7
+    OPENED = 8
+    CLICKED = 9
+    COMPLAINED = 10
+    UNSUBSCRIBED = 11
+    CANCELED = 12
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+class Stream(IntEnum):
+    TRANSACTIONAL = 1
+    BULK = 2
+
+
+class LaneKind(IntEnum):
+    DELIVER = 1
+    WEBHOOK = 2
+
+
+class Codec(IntEnum):
+    """How a content is packed."""
+
+    RAW = 0
+    ZLIB = 1
+
+
+ACCOUNT_ACTIVE, ACCOUNT_UNVERIFIED, ACCOUNT_DISABLED = "active", "unverified", "disabled"
+ROLE_USER, ROLE_OPERATOR = "user", "operator"
+DOMAIN_PENDING, DOMAIN_ENABLED, DOMAIN_DISABLED, DOMAIN_SUSPENDED = "pending", "enabled", "disabled", "suspended"
+CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
+SURFACES = ("octeth", "mailersio", "mailmark", "mailerlogic", "maillayer")

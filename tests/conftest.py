@@ -1,0 +1,150 @@
+"""The test world: settings of its own, a store on each database that answers, a cast of accounts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pymysql
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import models  # noqa: E402
+from gateway import config, jobs  # noqa: E402
+from gateway.services import schema  # noqa: E402
+from models import database as db  # noqa: E402
+
+MARIADB_URL = os.environ.get("COMMANDPOST_TEST_DATABASE_URL", "mysql://root@127.0.0.1:3306/")
+RUN_ID = f"{os.getpid():x}"
+
+
+def _server_options() -> dict[str, object]:
+    parts = urlsplit(MARIADB_URL)
+    return {
+        "host": parts.hostname or "127.0.0.1",
+        "port": parts.port or 3306,
+        "user": parts.username or "root",
+        "password": parts.password or "",
+    }
+
+
+def mariadb_answers() -> str:
+    """Empty when the server can be used, else why not."""
+    try:
+        pymysql.connect(connect_timeout=2, **_server_options()).close()  # type: ignore[arg-type]
+    except pymysql.err.Error as error:
+        return f"MariaDB does not answer at {MARIADB_URL}: {error}"
+    return ""
+
+
+def mysql_url(name: str) -> str:
+    parts = urlsplit(MARIADB_URL)
+    return f"mysql://{parts.netloc}/{name}"
+
+
+def mysql_admin(statement: str) -> None:
+    connection = pymysql.connect(**_server_options())  # type: ignore[arg-type]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database that each test copies: migrating costs a hundred times more than copying."""
+    data = tmp_path_factory.mktemp("template")
+    config.use(config.load({"COMMANDPOST_DATA": str(data)}))
+    db.connect("sqlite:", data)
+    schema.migrate(data)
+    for proxy in (db.database, db.scratch):
+        proxy.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return data
+
+
+@pytest.fixture(scope="session")
+def mysql_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an own migrated database, dropped at the end; skips where no server answers."""
+    why_not = mariadb_answers()
+    if why_not:
+        pytest.skip(why_not)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"commandpost_test_{worker}_{RUN_ID}"
+    mysql_admin(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    data = tmp_path_factory.mktemp("mysql")
+    config.use(config.load({"COMMANDPOST_DATA": str(data)}))
+    db.connect(mysql_url(name), data)
+    schema.migrate(data)
+    db.close()
+    yield mysql_url(name)
+    mysql_admin(f"DROP DATABASE `{name}`")
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty, migrated store on each database in turn; the URL to give to processes of the test."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        for name in ("commandpost.db", "scratch.db"):
+            shutil.copy(template / name, tmp_path / name)
+        url = f"sqlite:///{tmp_path}/commandpost.db"
+        db.connect(url, tmp_path)
+    else:
+        url = request.getfixturevalue("mysql_database")
+        db.connect(url, tmp_path)
+        _empty()
+    yield url
+    db.close()
+
+
+def _empty() -> None:
+    for proxy, tables in ((db.database, models.DURABLE), (db.scratch, models.SCRATCH)):
+        for model in tables:
+            if model is not models.Plan:
+                proxy.execute_sql(f"DELETE FROM {model._meta.table_name}")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[config.Settings]:
+    """Settings of this test alone: data in its own folder, loopback allowed where the peers are."""
+    yield use_settings(tmp_path)
+    config.use(None)
+
+
+def use_settings(data: Path, **changed: str) -> config.Settings:
+    """Settings with `changed` names (without prefix) over the test defaults, used from now on."""
+    environment = {
+        "DATA": str(data),
+        "HOSTNAME": "mx.gateway.test",
+        "SECRET": "a-secret-for-tests",
+        "WEBHOOK_ALLOW": "127.0.0.0/8",
+    } | changed
+    loaded = config.load({config.PREFIX + name: value for name, value in environment.items()})
+    config.use(loaded)
+    return loaded
+
+
+class Bells(list[str]):
+    """The jobs rung since the test began."""
+
+
+@pytest.fixture
+def bells() -> Iterator[Bells]:
+    rung = Bells()
+    jobs.bind(rung.append)
+    yield rung
+    jobs.bind(None)
+
+
+@pytest.fixture
+def store(settings: config.Settings, store_url: str, bells: Bells) -> str:
+    """Everything a service needs: settings, an empty store on each database, recorded bells."""
+    return store_url
