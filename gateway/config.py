@@ -180,7 +180,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SMTPS", "off", _optional_address, "implicit-TLS submission listener"),
     Setting("TLS_CERT", "", _file, "certificate chain (PEM) for SMTPS and STARTTLS"),
     Setting("TLS_KEY", "", _file, "private key (PEM) of that certificate"),
-    Setting("HOSTNAME", "", _hostname, "EHLO name; target of return-path, SPF and tracking records (default: the FQDN)"),
+    Setting(
+        "HOSTNAME", "", _hostname, "EHLO name; target of return-path, SPF and tracking records (default: the FQDN)"
+    ),
     Setting("SMTP_HOST", "", _text, "host that AddSMTP and GetSMTPs show (default: the host name)"),
     Setting("SMTP_PORTS", "", _ports, "ports that AddSMTP and GetSMTPs show (default: those of the listeners)"),
     Setting("PUBLIC_URL", "", _url, "base of tracking and unsubscribe links (default: made from HTTP)"),
@@ -191,11 +193,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),
-    Setting("SECRET", "", _text, "key of the encryption at rest; new,old while it rotates (default: made in DATA)", True),
+    Setting(
+        "SECRET", "", _text, "key of the encryption at rest; new,old while it rotates (default: made in DATA)", True
+    ),
     Setting("WEB_WORKERS", "2", _integer(1, 64), "HTTP worker processes"),
     Setting("WEB_THREADS", "8", _integer(1, 64), "threads of each HTTP worker"),
     Setting("DELIVER_PROCESSES", "2", _integer(1, 64), "processes that deliver"),
-    Setting("DELIVER_CONNECTIONS", "4", _integer(1, 64), "SMTP connections of each delivering process to one smarthost"),
+    Setting(
+        "DELIVER_CONNECTIONS", "4", _integer(1, 64), "SMTP connections of each delivering process to one smarthost"
+    ),
+    Setting("SMTP_CONNECTIONS", "500", _integer(2, 10000), "connections to each SMTP listener at one time"),
     Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for webhooks and housekeeping"),
     Setting("MESSAGE_SIZE", "26214400", _integer(1024, 104857600), "largest message in bytes, after decoding"),
     Setting("MAX_TO", "50", _integer(1, 1000), "To recipients of one message"),
@@ -243,6 +250,7 @@ class Settings:
     web_threads: int
     deliver_processes: int
     deliver_connections: int
+    smtp_connections: int
     aside_threads: int
     message_size: int
     max_to: int

@@ -173,6 +173,7 @@ class IdempotencyMismatch(GatewayError):
 class IdempotencyRunning(GatewayError):
     slug = "idempotency_running"
     status = 409
+    smtp = "451 4.3.0"
     message = "A request with this idempotency key is still running."
 
 
@@ -183,3 +184,29 @@ class Unavailable(GatewayError):
     status = 503
     smtp = "451 4.3.0"
     message = "The service is unavailable for a moment; nothing was stored."
+
+
+class AccountExists(GatewayError):
+    slug = "account_exists"
+    status = 409
+    message = "There is an account with this email address already."
+
+
+class KeyExists(GatewayError):
+    slug = "key_exists"
+    status = 409
+    message = "This key is in use already."
+
+
+class UsernameTaken(GatewayError):
+    slug = "username_taken"
+    status = 409
+    message = "There is an SMTP login with this user name already."
+
+
+class NotJson(Invalid):
+    """The body of an HTTP request should be a JSON object and is not."""
+
+    slug = "invalid_json"
+    status = 400
+    message = "The request body is not a JSON object."

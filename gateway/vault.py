@@ -95,4 +95,4 @@ def sign(purpose: str, data: bytes, length: int = 32) -> bytes:
 def check(purpose: str, data: bytes, mac: bytes) -> bool:
     """Whether `mac` was made by `sign` under any current secret; constant time."""
     good = [hmac.new(_key(s, purpose), data, hashlib.sha256).digest()[: len(mac)] for s in _current()]
-    return len(mac) >= 8 and any([hmac.compare_digest(mac, g) for g in good])
+    return len(mac) >= 8 and any(hmac.compare_digest(mac, g) for g in good)

@@ -73,7 +73,7 @@ def up(migrator, db):
         delivery_id = BigIntegerField(unique=True)
         message_id = BigIntegerField()
         account_id = IntegerField()
-        content_id = BigIntegerField()
+        content_id = BigIntegerField(index=True)
         mail_from = CharField(max_length=320)
         rcpt = CharField(max_length=320)
         subject = LongTextField(default='')
@@ -88,8 +88,8 @@ def up(migrator, db):
         kind = CharField(max_length=8)
         size = BigIntegerField()
         codec = SmallIntegerField()
-        sha256 = CharField(index=True, max_length=64)
-        created_ms = BigIntegerField()
+        sha256 = CharField(max_length=64)
+        created_ms = BigIntegerField(index=True)
         class Meta:
             database = db
             table_name = 'content'
@@ -355,6 +355,8 @@ def up(migrator, db):
         secret = TextField()
         status = CharField(max_length=16, default='active')
         lane_id = IntegerField()
+        busy_until_ms = BigIntegerField(default=0)
+        strikes = IntegerField(default=0)
         last_code = SmallIntegerField(null=True)
         last_ms = BigIntegerField(null=True)
         last_tries = IntegerField(default=0)

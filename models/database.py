@@ -298,7 +298,7 @@ def _code(error: BaseException) -> int | None:
             first = cause.args[0]
             if isinstance(first, int):
                 return first
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 

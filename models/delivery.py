@@ -76,7 +76,7 @@ class CapturedMail(Model):
     delivery_id = pw.BigIntegerField(unique=True)
     message_id = pw.BigIntegerField()
     account_id = pw.IntegerField()
-    content_id = pw.BigIntegerField()
+    content_id = pw.BigIntegerField(index=True)
     mail_from = pw.CharField(320)
     rcpt = pw.CharField(320)
     subject = LongTextField(default="")

@@ -42,7 +42,7 @@ class DkimKey(Model):
     algorithm = pw.CharField(16)  # rsa | ed25519
     private = MediumBlobField()  # sealed PKCS#8 DER, base64 inside
     public = pw.TextField()  # the p= value, base64
-    state = pw.CharField(16, default="active")  # active | retired
+    state = pw.CharField(16, default="active")  # pending (not seen in DNS, does not sign) | active | retired
     created_ms = pw.BigIntegerField()
 
     class Meta:

@@ -17,8 +17,8 @@ class Content(Model):
     kind = pw.CharField(8)  # parts (a composed draft) | mime (as submitted)
     size = pw.BigIntegerField()  # bytes before packing
     codec = pw.SmallIntegerField()
-    sha256 = pw.CharField(64, index=True)
-    created_ms = pw.BigIntegerField()
+    sha256 = pw.CharField(64)
+    created_ms = pw.BigIntegerField(index=True)
 
 
 class ContentPart(Model):

@@ -19,6 +19,8 @@ class Webhook(Model):
     secret = pw.TextField()  # sealed whsec_…
     status = pw.CharField(16, default="active")  # active | disabled
     lane_id = pw.IntegerField()
+    busy_until_ms = pw.BigIntegerField(default=0)  # one worker talks to an endpoint at a time; its lease ends here
+    strikes = pw.IntegerField(default=0)  # calls in a row that did not reach the endpoint
     last_code = pw.SmallIntegerField(null=True)
     last_ms = pw.BigIntegerField(null=True)
     last_tries = pw.IntegerField(default=0)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 import models  # noqa: E402
 from gateway import config, jobs  # noqa: E402
-from gateway.services import schema  # noqa: E402
+from gateway.services import contents, identity, lanes, ledger, schema, senders  # noqa: E402
 from models import database as db  # noqa: E402
 
 MARIADB_URL = os.environ.get("COMMANDPOST_TEST_DATABASE_URL", "mysql://root@127.0.0.1:3306/")
@@ -101,8 +101,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         url = request.getfixturevalue("mysql_database")
         db.connect(url, tmp_path)
         _empty()
+    _forget()
     yield url
     db.close()
+
+
+def _forget() -> None:
+    """What this process remembers of another database."""
+    contents.forget_recent()
+    identity.forget()
+    lanes.forget()
+    ledger.forget_words()
+    senders.forget()
 
 
 def _empty() -> None:

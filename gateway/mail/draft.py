@@ -51,6 +51,7 @@ class Draft:
     stream: Stream = Stream.TRANSACTIONAL
     raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
     envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
+    smtp_login_id: int | None = None
     defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID
     idempotency_key: str | None = None
     idempotency_scope: str = ""  # the endpoint

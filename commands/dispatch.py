@@ -1,0 +1,85 @@
+"""From the fields of a request to an answer: find the command, know the caller, check, call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import Counter
+
+from commands import envelope, registry
+from commands.envelope import Answer
+from commands.registry import Command, Needs, Visitor
+from gateway import errors
+from gateway.services import identity
+from models.database import StoreUnavailable
+
+_log = logging.getLogger("commandpost.commands")
+_CALLS = Counter("commandpost_commands", "Commands answered, by name and outcome", ["command", "outcome"])
+
+
+def dispatch(fields: Mapping[str, Any], *, ip: str, request_id: str) -> Answer:
+    """Answer one request whose names are in lower case; never raises."""
+    name = _text(fields, "command")
+    command = registry.find(name) if name else None
+    if command is None:
+        answer = envelope.no_command(name[:255])
+    else:
+        answer = _answer(command, fields, ip, request_id)
+    _CALLS.labels(command.name if command else "unknown", answer.outcome).inc()
+    return answer
+
+
+def _answer(command: Command, fields: Mapping[str, Any], ip: str, request_id: str) -> Answer:
+    try:
+        who = _who(command, fields, ip)
+        if isinstance(who, Answer):
+            return who
+        params, faults = command.params.check(fields)
+        if faults:
+            return envelope.faults(command, faults)
+        return envelope.success(command.handler(who, params))
+    except errors.Unavailable as refusal:
+        return envelope.unavailable(int(str(refusal.data.get("retry_after", StoreUnavailable.retry_after))))
+    except errors.GatewayError as refusal:
+        return _refused(command, refusal)
+    except StoreUnavailable as error:
+        _log.warning("store_unavailable", extra={"request_id": request_id, "command": command.name}, exc_info=True)
+        return envelope.unavailable(error.retry_after)
+    except Exception:
+        _log.exception("command_failed", extra={"request_id": request_id, "command": command.name})
+        return envelope.failed(request_id)
+
+
+def _who(command: Command, fields: Mapping[str, Any], ip: str) -> identity.Caller | Visitor | Answer:
+    if command.needs is Needs.ANYONE:
+        return Visitor(ip)
+    try:
+        caller = identity.authenticate(
+            session_id=_text(fields, "sessionid"),
+            api_key=_text(fields, "apikey"),
+            admin_api_key=_text(fields, "adminapikey"),
+        )
+    except errors.NotAuthenticated:
+        return envelope.not_authenticated()
+    if command.needs is Needs.OPERATOR and not caller.is_operator:
+        return envelope.not_privileged()
+    return caller
+
+
+def _refused(command: Command, refusal: errors.GatewayError) -> Answer:
+    number = command.number(refusal)
+    if number is not None:
+        # The document's words; where a class has several causes the refusal says which.
+        return envelope.refusal(command, {number: command.errors.get(number, refusal.message)})
+    if isinstance(refusal, errors.NotAllowed):
+        return envelope.not_privileged()
+    if isinstance(refusal, errors.NotAuthenticated):
+        return envelope.not_authenticated()
+    return envelope.refusal(command, {envelope.UNDOCUMENTED: refusal.message})
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value.strip() if isinstance(value, str) else ""

@@ -1,0 +1,46 @@
+"""The form in which names of sender domains are kept: lower-case A-labels."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import idna
+from publicsuffixlist import PublicSuffixList
+
+from gateway import errors
+
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+
+
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def sender_name(text: str) -> str:
+    """`text` as lower-case A-labels (RFC 5890 §2.3.2.1), without a final dot.
+
+    Raises `InvalidDomainName` for what is no name below a public suffix: IP addresses, single
+    labels, public suffixes themselves, anything that DNS or IDNA 2008 does not allow.
+    """
+    try:
+        labels = _labels(text.strip().lower())
+    except UnicodeError:  # idna's errors are of this class
+        raise errors.InvalidDomainName from None
+    name = ".".join(labels)
+    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+        raise errors.InvalidDomainName
+    if _suffixes().privatesuffix(name) is None:
+        raise errors.InvalidDomainName("A public suffix cannot be a sender domain")
+    return name
+
+
+def _labels(text: str) -> list[str]:
+    if not text.isascii():
+        text = idna.uts46_remap(text, std3_rules=False, transitional=False)
+    # Plain ASCII goes past IDNA, which refuses some old but valid host names (`r3---a`).
+    return [
+        label if label.isascii() and not label.startswith("xn--") else idna.alabel(label).decode("ascii")
+        for label in text.removesuffix(".").split(".")
+    ]

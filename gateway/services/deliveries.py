@@ -1,0 +1,337 @@
+"""The delivering engine: one per process, it claims, sends over kept connections and writes what became of it.
+
+`drain` is what a worker's task calls: it claims while there is room and work, lingers a second after
+the last, and returns. Sending and writing go on in threads of the process, so that a slow remote
+never keeps a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+from gateway import clock, config
+from gateway.mail import verp
+from gateway.services import captures, journal, lanes, outcomes, rendering, senders, suppressions
+from gateway.services.lanes import Claimed
+from gateway.services.outcomes import Done
+from gateway.transports import base, registry
+from gateway.transports.outcome import Outcome, Result
+from models import database as db
+from models.vocabulary import DeliveryState, EventKind
+
+FLUSH_AT = 100
+FLUSH_AFTER_S = 0.05
+LINGER_S = 1.0
+RENEW_EVERY_S = 20.0
+START_MARGIN_MS = 30_000
+"""A message is not started with less of its lease left than this."""
+
+_CLOSE_S = 20.0
+_log = logging.getLogger("commandpost.deliver")
+
+
+@dataclass(slots=True)
+class _Job:
+    claimed: Claimed
+    message: rendering.Stored
+    mail_from: str
+
+
+class Engine:
+    """Sender threads, a flusher thread and the process's journal."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.pid = os.getpid()
+        self._settings = settings
+        self._journal = journal.Journal(settings.data / "journal", sync=settings.journal_sync)
+        self._rounds = lanes.Rounds()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._change = threading.Condition()
+        self._held: dict[tuple[int, int], Claimed] = {}
+        self._done: list[Done] = []
+        self._unstarted: list[tuple[int, int]] = []
+        self._closing = False
+        self._transports: dict[str, base.Transport] = {}
+        self._transports_lock = threading.Lock()
+        self._capacity = max(2 * lanes.BATCH, 16 * settings.deliver_connections)
+        self._senders = [
+            threading.Thread(target=self._send_all, name=f"sender-{n}", daemon=True)
+            for n in range(settings.deliver_connections)
+        ]
+        self._flusher = threading.Thread(target=self._flush_all, name="flusher", daemon=True)
+        for thread in (*self._senders, self._flusher):
+            thread.start()
+
+    # --- taking work -------------------------------------------------------------------------
+
+    def drain(self, seconds: float) -> int:
+        """Claim and hand out due deliveries for up to `seconds`; returns how many were claimed."""
+        end = time.monotonic() + seconds
+        linger_until = time.monotonic() + LINGER_S
+        count = 0
+        seen = _data_version()
+        while time.monotonic() < end and not self._closing:
+            room = self._capacity - len(self._held)
+            if room < lanes.BATCH // 2:
+                with self._change:
+                    self._change.wait(0.02)
+                continue
+            claimed = lanes.claim(self._rounds, self._journal.claimed, limit=min(room, lanes.BATCH))
+            if claimed:
+                count += len(claimed)
+                self._take(claimed)
+                linger_until = time.monotonic() + LINGER_S
+                continue
+            if not self._held and time.monotonic() > linger_until:
+                break
+            seen = _wait_for_change(seen, until=min(end, linger_until if not self._held else end))
+        return count
+
+    def _take(self, claimed: list[Claimed]) -> None:
+        with self._change:
+            self._held.update({(row.id, row.fence): row for row in claimed})
+        try:
+            self._hand_out(claimed)
+        except Exception:
+            # Nothing of the batch may be lost from sight: what was not handed out goes back.
+            _log.exception("batch_not_prepared", extra={"deliveries": len(claimed)})
+            with self._change:
+                self._unstarted.extend((row.id, row.fence) for row in claimed if (row.id, row.fence) in self._held)
+            time.sleep(0.2)
+
+    def _hand_out(self, claimed: list[Claimed]) -> None:
+        stored = rendering.load(row.message_id for row in claimed)
+        blocked = self._blocked(claimed)
+        for row in claimed:
+            sender = senders.sender(row.domain_id)
+            refusal = self._refusal(row, sender, blocked)
+            if refusal is not None:
+                outcomes.settle([row.id], *refusal)
+                self._forget((row.id, row.fence))
+            elif row.was is DeliveryState.CLAIMED and self._settings.in_doubt == "hold":
+                self._finish(row, _vanished(), "", clock.now_ms())
+            elif sender is not None:
+                self._jobs.put(_Job(row, stored[row.message_id], verp.encode(row.id, sender.return_path_host)))
+
+    def _blocked(self, claimed: list[Claimed]) -> dict[tuple[int, int, str], suppressions.Suppressed]:
+        """Suppressed recipients of the batch: the list may have changed since they were accepted."""
+        asked: dict[tuple[int, int], list[str]] = {}
+        for row in claimed:
+            asked.setdefault((row.account_id, row.domain_id), []).append(row.rcpt)
+        return {
+            (account_id, domain_id, rcpt): why
+            for (account_id, domain_id), rcpts in asked.items()
+            for rcpt, why in suppressions.check(
+                None, account_id=account_id, domain_id=domain_id, addresses=rcpts
+            ).items()
+        }
+
+    @staticmethod
+    def _refusal(
+        row: Claimed,
+        sender: senders.Sender | None,
+        blocked: dict[tuple[int, int, str], suppressions.Suppressed],
+    ) -> tuple[DeliveryState, EventKind, dict[str, object]] | None:
+        """Why a claimed delivery is not tried at all, as the arguments of `outcomes.settle`."""
+        if sender is None or sender.deleted:
+            return DeliveryState.CANCELED, EventKind.CANCELED, {"reason": "the sender domain was deleted"}
+        why = blocked.get((row.account_id, row.domain_id, row.rcpt))
+        if why is not None:
+            return DeliveryState.SUPPRESSED, EventKind.SUPPRESSED, {"reason": why.reason, "detail": why.detail}
+        if row.was is DeliveryState.HELD or (row.attempts and row.expires_ms < clock.now_ms()):
+            return DeliveryState.FAILED, EventKind.FAILED, {"reason": "its time was used up"}
+        return None
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def _transport(self, route: str) -> base.Transport:
+        spec = "capture" if route == lanes.ROUTE_TEST else self._settings.delivery
+        with self._transports_lock:
+            found = self._transports.get(spec)
+            if found is None:
+                found = self._transports[spec] = registry.build(spec, self._settings, captures.store)
+            return found
+
+    def _send_all(self) -> None:
+        connections: dict[str, base.Connection] = {}
+        while (job := self._jobs.get()) is not None:
+            row = job.claimed
+            if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
+                with self._change:
+                    self._unstarted.append((row.id, row.fence))
+                continue
+            started = clock.now_ms()
+            transport = self._transport(row.route)
+            try:
+                message = job.message.rendered()
+                connection = connections.get(transport.name)
+                if connection is None:
+                    connection = connections[transport.name] = transport.open()
+                outcome = connection.send(
+                    mail_from=job.mail_from,
+                    rcpt=row.rcpt,
+                    message=message,
+                    on_data=lambda pair=(row.id, row.fence): self._journal.sending(pair),
+                )
+            except Exception as error:  # a bug of ours must not lose the message nor the thread
+                _log.exception("attempt_crashed", extra={"delivery": row.id})
+                outcome = Outcome(Result.DEFERRED, category="ours", reply=f"internal error: {type(error).__name__}")
+            self._finish(row, outcome, transport.name, started)
+        for connection in connections.values():
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _finish(self, row: Claimed, outcome: Outcome, transport: str, started_ms: int) -> None:
+        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms)
+        self._journal.answered(done.pair, done.dump())
+        with self._change:
+            self._done.append(done)
+            if len(self._done) == 1 or len(self._done) >= FLUSH_AT:
+                self._change.notify_all()
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _flush_all(self) -> None:
+        renewed = time.monotonic()
+        while True:
+            with self._change:
+                if not self._done and not self._unstarted:
+                    if self._closing and not self._held:
+                        return
+                    self._change.wait(FLUSH_AFTER_S if self._held else 1.0)
+                elif len(self._done) < FLUSH_AT:
+                    self._change.wait(FLUSH_AFTER_S)
+                done, self._done = self._done, []
+                unstarted, self._unstarted = self._unstarted, []
+            self._settle(done, unstarted)
+            if self._held and time.monotonic() - renewed > RENEW_EVERY_S:
+                renewed = time.monotonic()
+                self._renew()
+
+    def _settle(self, done: list[Done], unstarted: list[tuple[int, int]]) -> None:
+        """Write what is known; a database that is away is waited for, the journal has it meanwhile."""
+        while done or unstarted:
+            try:
+                outcomes.apply(done)
+                if unstarted:
+                    lanes.give_back(unstarted)
+            except db.StoreUnavailable:
+                _log.warning("outcomes_wait_for_database", extra={"outcomes": len(done)})
+                time.sleep(1.0)
+                continue
+            except Exception:
+                _log.exception("outcomes_not_written", extra={"outcomes": len(done)})
+                time.sleep(1.0)
+                continue
+            self._forget(*(one.pair for one in done), *unstarted)
+            return
+
+    def _forget(self, *pairs: tuple[int, int]) -> None:
+        self._journal.flushed(pairs)
+        with self._change:
+            for pair in pairs:
+                self._held.pop(pair, None)
+            self._change.notify_all()
+
+    def _renew(self) -> None:
+        lease_ms = clock.now_ms() + lanes.LEASE_MS
+        with self._change:
+            held = dict(self._held)
+        try:
+            lanes.renew(list(held), lease_ms)
+        except Exception:
+            _log.exception("leases_not_renewed", extra={"deliveries": len(held)})
+            return
+        for row in held.values():
+            row.lease_ms = lease_ms
+
+    def close(self) -> None:
+        """Let what is being sent end, give back the rest, write everything; at most `_CLOSE_S`."""
+        self._closing = True
+        for _ in self._senders:
+            self._jobs.put(None)
+        with self._change:
+            self._change.notify_all()
+        end = time.monotonic() + _CLOSE_S
+        for thread in (*self._senders, self._flusher):
+            thread.join(max(0.1, end - time.monotonic()))
+        self._journal.close()
+
+
+def _vanished() -> Outcome:
+    return Outcome(Result.IN_DOUBT, reply="the process that held it ended before it could say what became of it")
+
+
+def _data_version() -> int:
+    """A number that changes when another connection commits (SQLite); 0 elsewhere."""
+    return int(db.rows("PRAGMA data_version")[0][0]) if db.dialect() == "sqlite" else 0
+
+
+def _wait_for_change(seen: int, *, until: float) -> int:
+    """Wait for a commit that may have brought work, at most until the monotonic time `until`."""
+    while time.monotonic() < until:
+        if db.dialect() != "sqlite":
+            time.sleep(0.01)
+            return 0
+        time.sleep(0.002)
+        version = _data_version()
+        if version != seen:
+            return version
+    return seen
+
+
+_engine: Engine | None = None
+_engine_lock = threading.Lock()
+
+
+def engine() -> Engine:
+    """The engine of this process; the first call replays the journals of dead ones."""
+    global _engine
+    with _engine_lock:
+        if _engine is None or _engine.pid != os.getpid():
+            recover()
+            _engine = Engine(config.settings())
+        return _engine
+
+
+def drain(seconds: float) -> int:
+    """Deliver what is due for up to `seconds` (and a second's linger within them); returns how many were claimed."""
+    return engine().drain(seconds)
+
+
+def close() -> None:
+    """End this process's engine cleanly (worker shutdown, end of a test)."""
+    global _engine
+    with _engine_lock:
+        mine, _engine = _engine, None
+    if mine is not None and mine.pid == os.getpid():
+        mine.close()
+
+
+def recover() -> int:
+    """Replay the journals of processes that died; returns how many deliveries they held."""
+    count = 0
+    for remains in journal.orphans(config.settings().data / "journal"):
+        now = clock.now_ms()
+        done = [Done.parse(pair, line) for pair, line in remains.answered.items()]
+        done += [Done(*pair, _vanished(), "", now, 0) for pair in remains.in_doubt]
+        outcomes.apply(done)
+        lanes.give_back(remains.unstarted)
+        held = len(done) + len(remains.unstarted)
+        if held:
+            _log.warning(
+                "journal_replayed",
+                extra={
+                    "answered": len(remains.answered),
+                    "in_doubt": len(remains.in_doubt),
+                    "unstarted": len(remains.unstarted),
+                },
+            )
+        count += held
+    return count

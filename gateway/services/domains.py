@@ -1,0 +1,270 @@
+"""Sender domains: adding, finding and verifying them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import peewee
+import pymysql
+
+from gateway import clock, errors, ids, vault
+from gateway.dns import names
+from gateway.dns import verify as dns_check
+from gateway.mail import dkim as signing
+from gateway.services import domain_checks, senders
+from gateway.services.domain_checks import RecordState, Verification, verification_status
+from gateway.services.domain_keys import NewKey, imported, made
+from gateway.services.identity import Caller
+from models.database import Transaction, in_transaction
+from models.domain import DkimKey, SenderDomain
+from models.vocabulary import CHECK_PENDING, CHECK_VERIFIED, DOMAIN_PENDING
+
+__all__ = [
+    "RecordState",
+    "Verification",
+    "add",
+    "dkim_keys",
+    "find",
+    "find_by_name",
+    "list_",
+    "records",
+    "records_of",
+    "return_path_host",
+    "signing_key",
+    "verification_status",
+    "verify",
+]
+
+T = TypeVar("T")
+
+RETURN_PATH_LABEL = "bounce"
+_ROW_MOST = 2**31 - 1
+
+
+def add(
+    *,
+    caller: Caller,
+    name: str,
+    trusted: bool = False,
+    id: int | None = None,
+    signing_key: str | None = None,
+    dkim: Sequence[tuple[str, str]] = (),
+) -> SenderDomain:
+    """Add a sender domain with its DKIM keys, ownership token and webhook signing key.
+
+    A deleted domain comes back pending, as it was. `trusted` skips DNS and enables at once; `id`,
+    `signing_key` and `dkim` (pairs of selector and PEM private key) are imports from elsewhere.
+    Raises `InvalidDomainName`, `DomainExists`, `DomainLimitReached`, `Invalid`.
+    """
+    name = names.sender_name(name)
+    if id is not None and not 0 < id <= _ROW_MOST:
+        raise errors.Invalid(f"A domain's id is from 1 to {_ROW_MOST}", field="id")
+    if signing_key is not None and not 0 < len(signing_key) <= 255:
+        raise errors.Invalid("A signing key has 1 to 255 characters", field="signing_key")
+    brought = imported(dkim)
+    known = _named(caller.account_id, name)
+    if known is not None and known.deleted_ms is None:
+        raise errors.DomainExists
+    # An RSA key costs up to 0.1 s of one core: never inside the transaction.
+    keys = brought if known is not None else made(beside=brought)
+
+    def work(tx: Transaction) -> SenderDomain:
+        # One at a time for an account: the limit is counted and then used.
+        tx.rows("SELECT id FROM account WHERE id = ?" + _lock(tx), (caller.account_id,))
+        domain = _named(caller.account_id, name)
+        if domain is not None and domain.deleted_ms is None:
+            raise errors.DomainExists
+        _check_limit(tx, caller)
+        if trusted and domain_checks.is_enabled_elsewhere(tx, name, domain.id if domain is not None else 0):
+            raise errors.DomainExists(domain_checks.TAKEN)
+        if id is not None and (domain.id != id if domain is not None else _is_taken(tx, id)):
+            raise errors.Invalid(f"There is already a domain with the id {id}", field="id")
+        if domain is None:
+            domain = _insert(caller, name, id, signing_key or ids.token(64))
+        else:
+            _restore(domain, signing_key)
+        _store_keys(domain, keys, trusted=trusted)
+        if trusted:
+            _trust(domain)
+        tx.after_commit(senders.forget)
+        return domain
+
+    return _despite_race(work)
+
+
+def find(*, caller: Caller, domain_id: int) -> SenderDomain:
+    """The caller's domain; raises `NotFound` for an absent, deleted or foreign one alike."""
+    domain = None
+    if 0 < domain_id <= _ROW_MOST and caller.domain_id in (None, domain_id):
+        domain = _live(caller.account_id).where(SenderDomain.id == domain_id).first()
+    if domain is None:
+        raise errors.NotFound("There is no such sender domain.", what="domain")
+    return domain
+
+
+def find_by_name(*, caller: Caller, name: str) -> SenderDomain:
+    """The caller's domain of that name in any spelling; raises `NotFound`."""
+    try:
+        wanted_name = names.sender_name(name)
+    except errors.InvalidDomainName:
+        raise errors.NotFound("There is no such sender domain.", what="domain") from None
+    domain = _live(caller.account_id).where(SenderDomain.name == wanted_name).first()
+    if domain is None or caller.domain_id not in (None, domain.id):
+        raise errors.NotFound("There is no such sender domain.", what="domain")
+    return domain
+
+
+def list_(*, caller: Caller) -> list[SenderDomain]:
+    """The caller's domains, the oldest first."""
+    query = _live(caller.account_id)
+    if caller.domain_id is not None:
+        query = query.where(SenderDomain.id == caller.domain_id)
+    return list(query.order_by(SenderDomain.id))
+
+
+def verify(*, caller: Caller, domain_id: int, timeout: float = dns_check.TIMEOUT) -> Verification:
+    """Ask DNS for every wanted record, within `timeout` seconds, and note the results; raises `NotFound`.
+
+    Ownership and the RSA key enable a pending domain. Where DNS gave no usable answer, what was known
+    stays as it was. A record that is missing is a result, not an error.
+    """
+    domain = find(caller=caller, domain_id=domain_id)
+    checked = dns_check.check(domain_checks.wanted_records(domain, _keys([domain.id])), timeout=timeout)
+
+    def work(tx: Transaction) -> Verification:
+        tx.rows("SELECT id FROM sender_domain WHERE id = ?" + _lock(tx), (domain_id,))
+        return domain_checks.note(tx, find(caller=caller, domain_id=domain_id), checked)
+
+    return _despite_race(work)
+
+
+def records(domain: SenderDomain) -> list[RecordState]:
+    """Every record that the domain should have, with what the last check said of it."""
+    return records_of([domain])[domain.id]
+
+
+def records_of(domains: Sequence[SenderDomain]) -> dict[int, list[RecordState]]:
+    """`records` of many domains by their id, with one query for hundreds of them."""
+    keys: dict[int, list[DkimKey]] = {domain.id: [] for domain in domains}
+    found = list(keys)
+    for at in range(0, len(found), 500):
+        for key in _keys(found[at : at + 500]):
+            keys[key.domain_id].append(key)
+    return {domain.id: domain_checks.states(domain, keys[domain.id]) for domain in domains}
+
+
+def signing_key(domain: SenderDomain) -> str:
+    """The key that signs the domain's webhooks."""
+    return vault.unseal(domain.signing_key, domain.uuid.hex)
+
+
+def dkim_keys(domain_id: int) -> list[tuple[str, str, str]]:
+    """(selector, algorithm, PEM private key) of every key that signs now; reading is slow, so cache it."""
+    return [
+        (key.selector, key.algorithm, vault.unseal(bytes(key.private).decode("ascii"), key.uuid.hex))
+        for key in _keys([domain_id])
+        if key.state == "active"
+    ]
+
+
+def return_path_host(domain: SenderDomain) -> str:
+    """The host of the envelope sender's address."""
+    return f"{domain.subdomain}.{domain.name}"
+
+
+def _live(account_id: int) -> Any:
+    return SenderDomain.select().where(SenderDomain.account_id == account_id, SenderDomain.deleted_ms.is_null())
+
+
+def _named(account_id: int, name: str) -> SenderDomain | None:
+    """Deleted ones too."""
+    return SenderDomain.get_or_none(SenderDomain.account_id == account_id, SenderDomain.name == name)
+
+
+def _keys(domain_ids: Iterable[int]) -> list[DkimKey]:
+    query = DkimKey.select().where(DkimKey.domain_id.in_(list(domain_ids)), DkimKey.state != "retired")
+    return list(query.order_by(DkimKey.algorithm.desc(), DkimKey.id))
+
+
+def _lock(tx: Transaction) -> str:
+    return " FOR UPDATE" if tx.dialect == "mysql" else ""
+
+
+def _despite_race(work: Callable[[Transaction], T]) -> T:
+    """Two servers may take one unique name in the same moment: the loser looks again and is refused in words."""
+    try:
+        return in_transaction(work)
+    except (peewee.IntegrityError, pymysql.err.IntegrityError):
+        return in_transaction(work)
+
+
+def _check_limit(tx: Transaction, caller: Caller) -> None:
+    most = caller.plan.max_domains
+    if most is None:
+        return
+    count = tx.rows(
+        "SELECT COUNT(*) FROM sender_domain WHERE account_id = ? AND deleted_ms IS NULL", (caller.account_id,)
+    )
+    if count[0][0] >= most:
+        raise errors.DomainLimitReached
+
+
+def _is_taken(tx: Transaction, domain_id: int) -> bool:
+    return bool(tx.rows("SELECT id FROM sender_domain WHERE id = ?", (domain_id,)))
+
+
+def _insert(caller: Caller, name: str, domain_id: int | None, key: str) -> SenderDomain:
+    uuid = ids.new_uuid()
+    return SenderDomain.create(
+        **({"id": domain_id} if domain_id is not None else {}),
+        uuid=uuid,
+        account_id=caller.account_id,
+        name=name,
+        status=DOMAIN_PENDING,
+        subdomain=RETURN_PATH_LABEL,
+        ownership_token=ids.token(32),
+        signing_key=vault.seal(key, uuid.hex),
+        created_ms=clock.now_ms(),
+    )
+
+
+def _restore(domain: SenderDomain, key: str | None) -> None:
+    """Pending again, its keys and token kept: what the owner published before still counts, once it is seen."""
+    domain.deleted_ms = None
+    domain.status = DOMAIN_PENDING
+    domain.enabled_name = None
+    domain.ownership_status = domain.dkim_status = domain.spf_status = CHECK_PENDING
+    domain.checks, domain.checked_ms, domain.verified_ms = "[]", None, None
+    if key is not None:
+        domain.signing_key = vault.seal(key, domain.uuid.hex)
+    domain.save()
+
+
+def _store_keys(domain: SenderDomain, keys: Sequence[NewKey], *, trusted: bool) -> None:
+    for key in keys:
+        DkimKey.delete().where(DkimKey.domain_id == domain.id, DkimKey.selector == key.selector).execute()
+        DkimKey.update(state="retired").where(
+            DkimKey.domain_id == domain.id, DkimKey.algorithm == key.algorithm
+        ).execute()
+    for key in keys:
+        DkimKey.create(
+            uuid=key.uuid,
+            domain_id=domain.id,
+            selector=key.selector,
+            algorithm=key.algorithm,
+            private=key.sealed,
+            public=key.public,
+            # A signature whose key is not in DNS reads as broken, so Ed25519 waits until it is seen there.
+            state="active" if trusted or key.algorithm == signing.RSA else "pending",
+            created_ms=clock.now_ms(),
+        )
+
+
+def _trust(domain: SenderDomain) -> None:
+    """The operator's word stands for ownership and DKIM."""
+    domain_checks.enable(domain)
+    domain.ownership_status = domain.dkim_status = CHECK_VERIFIED
+    domain.verified_ms = clock.now_ms()
+    domain.save()
+    DkimKey.update(state="active").where(DkimKey.domain_id == domain.id, DkimKey.state == "pending").execute()

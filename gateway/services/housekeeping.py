@@ -1,0 +1,118 @@
+"""Taking out what has run out, in small batches that leave the writer free between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway import clock
+from gateway.services import contents, quotas, scratchpad
+from models import database as db
+
+IDEMPOTENCY_MS = 72 * 3_600_000
+"""How long an idempotency key is remembered."""
+CONTENT_MS = 3_600_000
+"""Age from which a body that no message refers to is the rest of a request that broke off."""
+_HEARTBEAT_MS = clock.DAY_MS
+_BATCH = 500
+_WINDOW = 1000
+_Step = tuple[int, bool]  # rows deleted; whether there may be more
+
+
+class _Mark:
+    """How far this process has looked for unreferenced bodies; what is referred to stays so."""
+
+    owner: object = None
+    content_id = 0
+
+
+def sweep(seconds: float) -> int:
+    """Delete what has run out, for up to `seconds`; returns how many rows went.
+
+    Safe to run anywhere, at any time, twice at once.
+    """
+    end = time.monotonic() + seconds
+    total = 0
+    for step in (_sessions, _idempotency_keys, _quota_periods, _contents, _rate_counters, _heartbeats):
+        more = True
+        while more and time.monotonic() < end:
+            gone, more = step()
+            total += gone
+    return total
+
+
+def _delete(select: str, delete: str, before_ms: int) -> _Step:
+    """Find up to a batch of keys outside the transaction and delete them inside it."""
+    keys = db.rows(f"{select} LIMIT {_BATCH}", (before_ms,))
+    if not keys:
+        return 0, False
+    work: Callable[[db.Transaction], object] = lambda tx: tx.executemany(delete, keys)  # noqa: E731 - a typed lambda
+    db.in_transaction(work)
+    return len(keys), len(keys) == _BATCH
+
+
+def _sessions() -> _Step:
+    return _delete(
+        "SELECT id FROM session WHERE expires_ms <= ?", "DELETE FROM session WHERE id = ?", clock.now_ms()
+    )
+
+
+def _idempotency_keys() -> _Step:
+    quoted = "`key`" if db.dialect() == "mysql" else '"key"'
+    return _delete(
+        f"SELECT scope, {quoted} FROM idempotency_key WHERE created_ms < ?",
+        f"DELETE FROM idempotency_key WHERE scope = ? AND {quoted} = ?",
+        clock.now_ms() - IDEMPOTENCY_MS,
+    )
+
+
+def _quota_periods() -> _Step:
+    gone: int = db.in_transaction(quotas.forget_past)
+    return gone, False
+
+
+def _contents() -> _Step:
+    """Look at one window of bodies; only where one is unreferenced is the writer held."""
+    if _Mark.owner is not db.database.obj:
+        _Mark.owner, _Mark.content_id = db.database.obj, 0
+    before_ms = clock.now_ms() - CONTENT_MS
+    ids = [
+        content_id
+        for content_id, created_ms in db.rows(
+            f"SELECT id, created_ms FROM content WHERE id > ? ORDER BY id LIMIT {_WINDOW}", (_Mark.content_id,)
+        )
+        if created_ms < before_ms
+    ]
+    if not ids:
+        return 0, False
+    marks = ",".join("?" * len(ids))
+    left = set(ids) - {i for (i,) in db.rows(f"SELECT content_id FROM message WHERE content_id IN ({marks})", ids)}
+    if left:
+        marks = ",".join("?" * len(left))
+        kept = db.rows(f"SELECT content_id FROM captured_mail WHERE content_id IN ({marks})", sorted(left))
+        left -= {i for (i,) in kept}
+    gone = 0
+    while left:
+        done: int = db.in_transaction(lambda tx: contents.collect(tx, before_ms=before_ms))
+        gone += done
+        if not done or gone >= len(left):
+            break
+    _Mark.content_id = ids[-1]
+    return gone, len(ids) == _WINDOW
+
+
+def _rate_counters() -> _Step:
+    return _scratch("rate_counter", "key", "expires_ms <= ?", clock.now_ms())
+
+
+def _heartbeats() -> _Step:
+    return _scratch("heartbeat", "at_ms", "at_ms < ?", clock.now_ms() - _HEARTBEAT_MS)
+
+
+def _scratch(table: str, column: str, condition: str, before_ms: int) -> _Step:
+    if db.dialect() == "mysql":
+        sql = f"DELETE FROM {table} WHERE {condition} LIMIT {_BATCH}"
+    else:
+        sql = f'DELETE FROM {table} WHERE "{column}" IN (SELECT "{column}" FROM {table} WHERE {condition} LIMIT {_BATCH})'
+    gone = int(scratchpad.write(sql, (before_ms,))[1])
+    return gone, gone == _BATCH

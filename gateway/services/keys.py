@@ -1,0 +1,116 @@
+"""API keys of every surface: making, importing, showing and revoking them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+
+import peewee
+
+from gateway import clock, errors, ids, vault
+from models import ApiKey
+from models.database import Transaction, in_transaction
+from models.vocabulary import SURFACES
+
+_PREFIXES: dict[str, tuple[str, str]] = {  # surface: (live, test)
+    "mailersio": ("mio_live_", "mio_test_"),
+    "mailmark": ("dm_live_", "dm_test_"),
+    "mailerlogic": ("mlk_live_", "mlk_test_"),
+    "maillayer": ("ml_live_", "ml_test_"),
+}
+_DEFAULTS = {"ListID": "list_id", "SubscriberID": "subscriber_id", "JourneyID": "journey_id", "ActionID": "action_id"}
+_SHORTEST, _LONGEST = 8, 200
+
+
+def create_key(
+    tx: Transaction,
+    *,
+    account_id: int,
+    domain_id: int | None = None,
+    surface: str = "octeth",
+    scopes: Iterable[str] = (),
+    live: bool = True,
+    strict: bool = False,
+    value: str | None = None,
+    description: str = "",
+    defaults: Mapping[str, str] | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key, or import `value`, inside the caller's transaction; the row and the key in clear.
+
+    `defaults` may have ListID, SubscriberID, JourneyID, ActionID. Octeth keys can be shown again, all
+    others exist only as hashes from now on. Raises `Invalid` for what cannot be a key and `KeyExists`.
+    """
+    if surface not in SURFACES:
+        raise errors.Invalid(f"The surface should be one of {', '.join(SURFACES)}.", field="surface")
+    if value is not None:
+        check_value(value)
+    text = value if value is not None else _fresh(surface, live)
+    row_id = ids.new_uuid()
+    # An imported key may be known under the pepper of an older secret too.
+    if ApiKey.select().where(ApiKey.fingerprint.in_(vault.fingerprints(text))).exists():
+        raise errors.KeyExists
+    columns = {_DEFAULTS[name]: text_ for name, text_ in (defaults or {}).items() if name in _DEFAULTS and text_}
+    try:
+        row = ApiKey.create(
+            uuid=row_id,
+            account_id=account_id,
+            domain_id=domain_id,
+            surface=surface,
+            scopes=json.dumps(sorted(set(scopes))),
+            live=live,
+            strict=strict,
+            fingerprint=vault.fingerprint(text),
+            prefix=prefix_of(text, surface),
+            sealed=vault.seal(text, _row(row_id)) if surface == "octeth" else None,
+            description=description,
+            created_ms=clock.now_ms(),
+            **columns,
+        )
+    except peewee.IntegrityError as error:
+        raise errors.KeyExists from error
+    return row, text
+
+
+def check_value(value: str) -> None:
+    """Raises `Invalid` unless the text can be a key: 8 to 200 visible ASCII characters."""
+    if not _SHORTEST <= len(value) <= _LONGEST or not all("!" <= char <= "~" for char in value):
+        raise errors.Invalid(
+            f"A key should have {_SHORTEST} to {_LONGEST} visible ASCII characters.", field="value"
+        )
+
+
+def prefix_of(text: str, surface: str) -> str:
+    """What of a key may be shown in lists: its prefix and at most a third of the rest."""
+    known = next((prefix for prefix in _PREFIXES.get(surface, ()) if text.startswith(prefix)), "")
+    return text[: len(known) + min(8, (len(text) - len(known)) // 3)][:32]
+
+
+def shown(row_uuid: uuid.UUID, sealed: str | None) -> str:
+    """The key in clear where it was kept for showing, else an empty text."""
+    return vault.unseal(sealed, _row(row_uuid)) if sealed else ""
+
+
+def revoke(*, account_id: int, key_id: int) -> None:
+    """The key stops within a second everywhere; raises `NotFound` for an absent or foreign one."""
+
+    def work(tx: Transaction) -> int:
+        return int(
+            tx.execute(
+                "UPDATE api_key SET revoked_ms = ? WHERE id = ? AND account_id = ? AND revoked_ms IS NULL",
+                (clock.now_ms(), key_id, account_id),
+            ).rowcount
+        )
+
+    if not in_transaction(work):
+        raise errors.NotFound("There is no such key.", what="key")
+
+
+def _fresh(surface: str, live: bool) -> str:
+    if surface == "octeth":
+        return ids.octeth_key()
+    return ids.surface_key(_PREFIXES[surface][0 if live else 1])
+
+
+def _row(row_id: uuid.UUID) -> str:
+    return f"api_key:{row_id}"

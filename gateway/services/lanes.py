@@ -1,0 +1,186 @@
+"""Fair queues: which lane a delivery stands in, and how a worker takes the next batch from many."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import clock
+from models import database as db
+from models.vocabulary import DeliveryState, LaneKind, Stream
+
+LEASE_MS = 60_000
+"""How long a claim holds; the holder renews it while it works, so only a dead holder's runs out."""
+
+BATCH = 100
+LANES_A_CLAIM = 10
+
+ROUTE_DEFAULT = ""  # COMMANDPOST_DELIVERY
+ROUTE_TEST = "test"  # mail of test keys: captured, never sent
+
+_known: dict[tuple[int, int, int, str], int] = {}
+
+
+def forget() -> None:
+    """Drop the process's memory of lanes (another database was connected)."""
+    _known.clear()
+
+
+def lane_id(*, account_id: int, domain_id: int, stream: Stream, route: str) -> int:
+    """The lane of an account × domain × stream × route; made, in a transaction of its own, when it is new."""
+    key = (account_id, domain_id, int(stream), route)
+    known = _known.get(key)
+    if known is None:
+        known = _known[key] = db.in_transaction(lambda tx: _find_or_make(tx, key))
+    return known
+
+
+def _find_or_make(tx: db.Transaction, key: tuple[int, int, int, str]) -> int:
+    values = (int(LaneKind.DELIVER), *key)
+    ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+    tx.execute(
+        f"{ignore} INTO lane (kind, account_id, domain_id, stream, route, endpoint_id, paused_until_ms, cause)"
+        " VALUES (?, ?, ?, ?, ?, 0, 0, '')",
+        values,
+    )
+    found = tx.rows(
+        "SELECT id FROM lane WHERE kind=? AND account_id=? AND domain_id=? AND stream=? AND route=? AND endpoint_id=0",
+        values,
+    )
+    return int(found[0][0])
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A delivery that this process holds until `lease_ms`."""
+
+    id: int
+    message_id: int
+    account_id: int
+    domain_id: int
+    rcpt: str
+    merge: str | None
+    attempts: int
+    fence: int
+    lane_id: int
+    expires_ms: int
+    route: str
+    lease_ms: int
+    was: DeliveryState  # CLAIMED: its last holder vanished while it held it
+
+
+class Rounds:
+    """Takes lanes in turn, transactional ones first but never all; one object a process."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def choose(self, ready: list[tuple[int, int]]) -> list[int]:
+        """Up to `LANES_A_CLAIM` of the ready (lane, stream) pairs, going on after the last one served."""
+        with self._lock:
+            after = [lane for lane in ready if lane[0] > self._last] + [lane for lane in ready if lane[0] <= self._last]
+            fast = [lane for lane, stream in after if stream != Stream.BULK]
+            slow = [lane for lane, stream in after if stream == Stream.BULK]
+            kept = min(len(slow), max(2, LANES_A_CLAIM - len(fast)))  # bulk always gets two places of ten
+            chosen = fast[: LANES_A_CLAIM - kept] + slow[:kept]
+            if chosen:
+                self._last = chosen[-1]
+            return chosen
+
+
+def ready_lanes(now_ms: int) -> list[tuple[int, int]]:
+    """(lane, stream) of every lane that is not paused and whose first delivery is due."""
+    force = "FORCE INDEX (delivery_lane_id_due_ms)" if db.dialect() == "mysql" else ""
+    found = db.rows(
+        "SELECT l.id, l.stream, (SELECT d.due_ms FROM delivery d " + force + " WHERE d.lane_id = l.id"
+        " AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1) FROM lane l"
+        " WHERE l.kind = ? AND l.paused_until_ms <= ? ORDER BY l.id",
+        (int(LaneKind.DELIVER), now_ms),
+    )
+    return [(lane, stream) for lane, stream, due_ms in found if due_ms is not None and due_ms <= now_ms]
+
+
+def claim(rounds: Rounds, journal_claim: Any = None, limit: int = BATCH) -> list[Claimed]:
+    """Take up to `limit` due deliveries, fairly over the lanes, and hold them for `LEASE_MS`.
+
+    `journal_claim` gets (id, fence) pairs inside the transaction: a journal that names a claim which
+    was rolled back does no harm, one that misses a claim would cost a lease of waiting.
+    """
+    chosen = rounds.choose(ready_lanes(clock.now_ms()))
+    if not chosen:
+        return []
+    quantum = max(1, limit // len(chosen))
+    routes = dict(db.rows(f"SELECT id, route FROM lane WHERE id IN ({','.join('?' * len(chosen))})", chosen))
+
+    def work(tx: db.Transaction) -> list[Claimed]:
+        now = clock.now_ms()
+        lease = now + LEASE_MS
+        lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
+        force = "FORCE INDEX (delivery_lane_id_due_ms)" if tx.dialect == "mysql" else ""
+        taken: list[Claimed] = []
+        for lane in chosen:
+            taken += [
+                Claimed(
+                    *row[:7], row[7] + 1, lane, row[8], routes.get(lane, ROUTE_DEFAULT), lease, DeliveryState(row[9])
+                )
+                for row in tx.rows(
+                    "SELECT id, message_id, account_id, domain_id, rcpt, merge, attempts, fence, expires_ms, state"
+                    f" FROM delivery {force} WHERE lane_id = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?{lock}",
+                    (lane, now, quantum),
+                )
+            ]
+        if taken:
+            marks = ",".join("?" * len(taken))
+            tx.execute(
+                f"UPDATE delivery SET state = ?, due_ms = ?, fence = fence + 1 WHERE id IN ({marks})",
+                (int(DeliveryState.CLAIMED), lease, *(row.id for row in taken)),
+            )
+            if journal_claim is not None:
+                journal_claim([(row.id, row.fence) for row in taken])
+        return taken
+
+    return db.in_transaction(work)
+
+
+def renew(held: list[tuple[int, int]], lease_ms: int) -> None:
+    """Push the lease of (id, fence) pairs forward to `lease_ms`."""
+
+    def work(tx: db.Transaction) -> None:
+        for start in range(0, len(held), 500):
+            some = held[start : start + 500]
+            marks = ",".join("(?,?)" for _ in some)
+            values = "VALUES " if tx.dialect == "sqlite" else ""
+            tx.execute(
+                f"UPDATE delivery SET due_ms = ? WHERE state = ? AND (id, fence) IN ({values}{marks})",
+                (lease_ms, int(DeliveryState.CLAIMED), *(value for pair in some for value in pair)),
+            )
+
+    db.in_transaction(work)
+
+
+def give_back(held: list[tuple[int, int]]) -> int:
+    """Make claimed but unstarted (id, fence) pairs due at once; returns how many were still held."""
+
+    def work(tx: db.Transaction) -> int:
+        count = 0
+        now = clock.now_ms()
+        for start in range(0, len(held), 500):
+            some = held[start : start + 500]
+            marks = ",".join("(?,?)" for _ in some)
+            values = "VALUES " if tx.dialect == "sqlite" else ""
+            count += tx.execute(
+                "UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = ?"
+                f" WHERE state = ? AND (id, fence) IN ({values}{marks})",
+                (
+                    int(DeliveryState.QUEUED),
+                    int(DeliveryState.DEFERRED),
+                    now,
+                    int(DeliveryState.CLAIMED),
+                    *(value for pair in some for value in pair),
+                ),
+            ).rowcount
+        return count
+
+    return db.in_transaction(work)

@@ -1,0 +1,175 @@
+"""The one writer of events: each goes down with its counters and the webhook rows that tell it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway import clock, ids, jobs
+from gateway.services import webhooks
+from models import database as db
+from models.vocabulary import EventKind
+
+_CHUNK = 200
+_TAG_LENGTH = 190
+_QUEUE_ID = re.compile(r"\b(?=[\w.-]*\d)[\w-]{8,}(?:\.[\w-]+)*\b|<[^>]*>|\b\d{5,}\b")
+
+
+@dataclass(slots=True)
+class Fact:
+    """One thing that happened. `delivery_id` None: it is about the whole message."""
+
+    account_id: int
+    domain_id: int
+    kind: EventKind
+    at_ms: int
+    message_id: int
+    delivery_id: int | None = None
+    rcpt: str = ""
+    mx: str = ""
+    reply: str = ""
+    ip: str = ""
+    data: dict[str, Any] | None = None
+    tags: Sequence[str] = ()
+
+
+def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
+    """Write events, counters and webhook rows; the last statements of a transaction.
+
+    Last, because ids do not follow the commit order on MariaDB and counters are the rows that
+    transactions meet on: the shorter they are held, the better.
+    """
+    if not facts:
+        return
+    rows = [
+        (
+            fact.account_id,
+            fact.domain_id,
+            int(fact.kind),
+            fact.at_ms,
+            fact.message_id,
+            fact.delivery_id,
+            fact.rcpt,
+            _word_id(tx, "mx", "name", fact.mx) if fact.mx else None,
+            _word_id(tx, "reply", "text", fact.reply) if fact.reply else None,
+            fact.ip,
+            orjson.dumps(fact.data).decode() if fact.data else None,
+        )
+        for fact in facts
+    ]
+    event_ids = _insert_events(tx, rows)
+    _tell(tx, facts, event_ids)
+    _count(tx, facts)
+
+
+def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:
+    """Insert and return the ids in order: one statement allots one run of ids on each database."""
+    allotted: list[int] = []
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        marks = ",".join(["(?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
+        cursor = tx.execute(
+            "INSERT INTO event (account_id, domain_id, kind, at_ms, message_id, delivery_id, rcpt, mx_id, reply_id,"
+            f" ip, data) VALUES {marks}",
+            [value for row in some for value in row],
+        )
+        if tx.dialect == "sqlite":  # lastrowid is the last of the run
+            allotted.extend(range(cursor.lastrowid - len(some) + 1, cursor.lastrowid + 1))
+        else:  # the first
+            step = _increment()
+            allotted.extend(range(cursor.lastrowid, cursor.lastrowid + len(some) * step, step))
+    return allotted
+
+
+@functools.cache
+def _increment() -> int:
+    return int(db.database.execute_sql("SELECT @@auto_increment_increment").fetchone()[0])
+
+
+def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -> None:
+    endpoints = webhooks.matching(
+        tx, domain_ids={fact.domain_id for fact in facts}, account_ids={fact.account_id for fact in facts}
+    )
+    if not endpoints:
+        return
+    now = clock.now_ms()
+    rows = [
+        (ids.new_uuid().bytes, endpoint.id, fact.message_id, event_id, now, now)
+        for fact, event_id in zip(facts, event_ids, strict=True)
+        for endpoint in endpoints
+        if endpoint.account_id == fact.account_id
+        and endpoint.domain_id in (None, fact.domain_id)
+        and endpoint.kinds & (1 << fact.kind)
+    ]
+    if rows:
+        tx.executemany(
+            "INSERT INTO webhook_delivery (uuid, webhook_id, message_id, event_id, due_ms, created_ms, state, fence,"
+            " attempts, last_error) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, 0, '')",
+            rows,
+        )
+        tx.after_commit(lambda: jobs.ring(jobs.WEBHOOKS), key=jobs.WEBHOOKS)
+
+
+def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
+    counts: Counter[tuple[int, int, int, str]] = Counter()
+    for fact in facts:
+        day = clock.day_number(fact.at_ms)
+        counts[(fact.domain_id, day, int(fact.kind), "")] += 1
+        for tag in fact.tags:
+            counts[(fact.domain_id, day, int(fact.kind), tag[:_TAG_LENGTH])] += 1
+    update = (
+        "ON CONFLICT (domain_id, day, kind, tag) DO UPDATE SET n = n + excluded.n"
+        if tx.dialect == "sqlite"
+        else "ON DUPLICATE KEY UPDATE n = n + VALUES(n)"
+    )
+    marks = ",".join(["(?,?,?,?,?)"] * len(counts))
+    # Sorted, so that two transactions meet on counters in one order and do not deadlock.
+    values = [value for key, n in sorted(counts.items()) for value in (*key, n)]
+    tx.execute(f"INSERT INTO counter (domain_id, day, kind, tag, n) VALUES {marks} {update}", values)
+
+
+_words: dict[tuple[str, str], int] = {}
+
+
+def forget_words() -> None:
+    """Drop the process's memory of the dictionaries (another database was connected)."""
+    _words.clear()
+    _increment.cache_clear()
+
+
+def _word_id(tx: db.Transaction, table: str, column: str, text: str) -> int:
+    """The id of a dictionary's word; new words are remembered only once they are committed."""
+    if table == "reply":
+        text = normalise_reply(text)
+    text = text[:255] if table == "mx" else text[:1024]
+    known = _words.get((table, text))
+    if known is not None:
+        return known
+    ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+    if table == "reply":
+        key, key_column = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), "digest"
+        tx.execute(f"{ignore} INTO reply (digest, text) VALUES (?, ?)", (key, text))
+    else:
+        key, key_column = text, column
+        tx.execute(f"{ignore} INTO {table} ({column}) VALUES (?)", (text,))
+    word_id = int(tx.rows(f"SELECT id FROM {table} WHERE {key_column} = ?", (key,))[0][0])
+
+    def remember() -> None:
+        if len(_words) > 10_000:
+            _words.clear()
+        _words[(table, text)] = word_id
+
+    tx.after_commit(remember, key=(table, text))
+    return word_id
+
+
+def normalise_reply(text: str) -> str:
+    """The reply without what differs each time (queue ids, numbers, addresses), so that equal ones are one row."""
+    return _QUEUE_ID.sub("…", text)

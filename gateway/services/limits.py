@@ -1,0 +1,106 @@
+"""Request rates: fixed windows counted on the scratch table, exact across processes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import limits as rate_limits
+from limits.storage import Storage
+from limits.strategies import FixedWindowRateLimiter
+
+from gateway import clock, errors
+from gateway.services import scratchpad
+from gateway.services.identity import Caller
+from models import database as db
+
+LOGIN_WINDOW = 15 * 60
+"""Seconds in which failed logins are counted."""
+
+# On MySQL assignments run from left to right, so `n` must still see the old expiry.
+_COUNT_SQLITE = (
+    "INSERT INTO rate_counter (key, n, expires_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+    " n = CASE WHEN expires_ms <= ? THEN excluded.n ELSE n + excluded.n END,"
+    " expires_ms = CASE WHEN expires_ms <= ? THEN excluded.expires_ms ELSE expires_ms END RETURNING n, expires_ms"
+)
+_COUNT_MYSQL = (
+    "INSERT INTO rate_counter (`key`, n, expires_ms) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE"
+    " n = LAST_INSERT_ID(CASE WHEN expires_ms <= ? THEN VALUES(n) ELSE n + VALUES(n) END),"
+    " expires_ms = CASE WHEN expires_ms <= ? THEN VALUES(expires_ms) ELSE expires_ms END"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """Where a key stands in its window; `limit` None is without limit, `reset` the seconds until the window ends."""
+
+    limit: int | None = None
+    remaining: int = 0
+    reset: int = 0
+    window: int = 0
+
+
+class _ScratchStorage(Storage):
+    """The `limits` library's storage on our scratch table; `hit` tells what the last count left."""
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return db.StoreUnavailable
+
+    def count(self, key: str, seconds: int, amount: int = 1) -> tuple[int, int]:
+        """Count in one atomic statement; the number in this window and when it ends, in milliseconds."""
+        now = clock.now_ms()
+        values = (key, amount, now + seconds * 1000, now, now)
+        if db.dialect() == "mysql":
+            _, changed, number = scratchpad.write(_COUNT_MYSQL, values)
+            # One changed row is a new one, two an updated one: only that sets the insert id.
+            return (amount if changed == 1 else int(number)), self._expires(key) or values[2]
+        ((number, expires_ms),), _, _ = scratchpad.write(_COUNT_SQLITE, values)
+        return int(number), int(expires_ms)
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        return self.count(key, int(expiry), amount)[0]
+
+    def get(self, key: str) -> int:
+        found = scratchpad.rows(
+            "SELECT n FROM rate_counter WHERE `key` = ? AND expires_ms > ?", (key, clock.now_ms())
+        )
+        return int(found[0][0]) if found else 0
+
+    def get_expiry(self, key: str) -> float:
+        return (self._expires(key) or clock.now_ms()) / 1000
+
+    def check(self) -> bool:
+        return scratchpad.rows("SELECT 1") == [(1,)]
+
+    def reset(self) -> int | None:
+        return int(scratchpad.write("DELETE FROM rate_counter")[1])
+
+    def clear(self, key: str) -> None:
+        scratchpad.write("DELETE FROM rate_counter WHERE `key` = ?", (key,))
+
+    def _expires(self, key: str) -> int | None:
+        found = scratchpad.rows("SELECT expires_ms FROM rate_counter WHERE `key` = ?", (key,))
+        return int(found[0][0]) if found else None
+
+
+_storage: Any = _ScratchStorage()
+_limiter = FixedWindowRateLimiter(_storage)
+
+
+def admit(caller: Caller) -> RateState:
+    """Count one request of the caller's key; raises `RateLimited(retry_after=, attempts=)` over the plan's rate.
+
+    The window starts with its first request. Without a limit nothing is counted.
+    """
+    limit = caller.plan.requests
+    if limit is None:
+        return RateState()
+    window = caller.plan.request_window
+    who = f"key:{caller.key_id}" if caller.key_id is not None else f"account:{caller.account_id}"
+    number, expires_ms = _storage.count(f"rate:{who}", window)
+    reset = max(1, -(-(expires_ms - clock.now_ms()) // 1000))
+    if number > limit:
+        raise errors.RateLimited(retry_after=reset, attempts=limit, limit=limit, window=window)
+    return RateState(limit, limit - number, reset, window)

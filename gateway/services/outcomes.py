@@ -1,0 +1,258 @@
+"""What an attempt's outcome does to its delivery: one transaction for state, attempt, suppression and events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from gateway import clock, config
+from gateway.mail import classify
+from gateway.services import ledger, retries, suppressions
+from gateway.services.ledger import Fact
+from gateway.transports.outcome import Outcome, Result
+from models import database as db
+from models.vocabulary import DeliveryState, EventKind
+
+_REPLY_LENGTH = 4096
+_MX_NAME = re.compile(r"^[^\[:\s]+")
+
+
+@dataclass(slots=True)
+class Done:
+    """The end of one attempt at the delivery `id` under the claim `fence`."""
+
+    id: int
+    fence: int
+    outcome: Outcome
+    transport: str
+    started_ms: int
+    ms: int
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        return self.id, self.fence
+
+    def dump(self) -> bytes:
+        """One line for the journal; the dialogue stays out, it is only for people."""
+        fields = {k: v for k, v in asdict(self.outcome).items() if v not in (None, "") and k != "dialogue"}
+        return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms})
+
+    @classmethod
+    def parse(cls, pair: tuple[int, int], line: bytes) -> Done:
+        found = orjson.loads(line)
+        outcome = Outcome(**(found["o"] | {"result": Result(found["o"]["result"])}))
+        return cls(*pair, outcome, found["t"], found["s"], found["m"])
+
+
+@dataclass(slots=True)
+class _Row:
+    """The delivery as the transaction finds it."""
+
+    id: int
+    fence: int
+    message_id: int
+    account_id: int
+    domain_id: int
+    rcpt: str
+    attempts: int
+    expires_ms: int
+    tags: list[str]
+    metadata: dict[str, Any] | None
+
+
+def apply(done: Sequence[Done]) -> None:
+    """Write the outcomes whose claims still hold; the others belong to somebody else by now and change nothing."""
+    if done:
+        db.in_transaction(lambda tx: _apply(tx, done))
+
+
+def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
+    rows = _held(tx, done)
+    held = [one for one in done if one.pair in rows]
+    if not held:
+        return
+    now = clock.now_ms()
+    facts: list[Fact] = []
+    delivered: list[int] = []
+    for one in held:
+        row = rows[one.pair]
+        state, due_ms, kind, data = _decide(one, row, now)
+        if state is DeliveryState.DELIVERED:
+            delivered.append(row.id)
+        else:
+            _move(tx, row.id, state, due_ms)
+        if kind is EventKind.BOUNCED and classify.suppresses(one.outcome.category, one.outcome.enhanced):
+            suppressions.add(
+                tx,
+                account_id=row.account_id,
+                domain_id=row.domain_id,
+                address=row.rcpt,
+                reason=suppressions.BOUNCE,
+                detail=one.outcome.reply,
+                message_id=row.message_id,
+            )
+        facts.append(_fact(one, row, kind, now, data))
+    _deliver(tx, delivered)
+    _record_attempts(tx, [(one, rows[one.pair]) for one in held])
+    ledger.record(tx, facts)
+
+
+def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Row]:
+    found: dict[tuple[int, int], _Row] = {}
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    ids = sorted({one.id for one in done})
+    deliveries: list[tuple[Any, ...]] = []
+    for start in range(0, len(ids), 500):
+        some = ids[start : start + 500]
+        deliveries += tx.rows(
+            "SELECT id, fence, message_id, account_id, domain_id, rcpt, attempts, expires_ms, state FROM delivery"
+            f" WHERE id IN ({','.join('?' * len(some))}) ORDER BY id{lock}",
+            some,
+        )
+    messages: dict[int, tuple[list[str], dict[str, Any] | None]] = {}
+    wanted = sorted({row[2] for row in deliveries})
+    for start in range(0, len(wanted), 500):
+        some = wanted[start : start + 500]
+        for message_id, tags, metadata in tx.rows(
+            f"SELECT id, tags, metadata FROM message WHERE id IN ({','.join('?' * len(some))})", some
+        ):
+            messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None)
+    for row in deliveries:
+        if row[8] == DeliveryState.CLAIMED:
+            tags, metadata = messages.get(row[2], ([], None))
+            found[(row[0], row[1])] = _Row(*row[:8], tags=tags, metadata=metadata)
+    return found
+
+
+def _decide(one: Done, row: _Row, now: int) -> tuple[DeliveryState, int | None, EventKind, dict[str, Any]]:
+    """The next state, its due time, the event that tells it and what the event says."""
+    outcome = one.outcome
+    data: dict[str, Any] = {"transport": one.transport}
+    if outcome.code:
+        data["code"] = outcome.code
+    if outcome.enhanced:
+        data["enhanced"] = outcome.enhanced
+    if outcome.category:
+        data["category"] = outcome.category
+    if row.metadata:
+        data["metadata"] = row.metadata
+    if outcome.result is Result.DELIVERED:
+        data["ms"] = one.ms
+        return DeliveryState.DELIVERED, None, EventKind.DELIVERED, data
+    data["reason"] = outcome.reply[:1000]
+    if outcome.result is Result.BOUNCED:
+        return DeliveryState.BOUNCED, None, EventKind.BOUNCED, data
+    if outcome.result is Result.IN_DOUBT:
+        data["in_doubt"] = True
+        if config.settings().in_doubt == "hold":
+            return DeliveryState.HELD, max(row.expires_ms, now), EventKind.QUEUED, data
+    due = retries.next_due_ms(attempts=row.attempts + 1, now_ms=now, asked_s=outcome.retry_after)
+    if due > row.expires_ms:
+        data["gave_up"] = "time used up"
+        return DeliveryState.FAILED, None, EventKind.FAILED, data
+    data["until_ms"] = due
+    return DeliveryState.DEFERRED, due, EventKind.DEFERRED, data
+
+
+def _move(tx: db.Transaction, delivery_id: int, state: DeliveryState, due_ms: int | None) -> None:
+    lane = ", lane_id = NULL" if due_ms is None else ""
+    tx.execute(
+        f"UPDATE delivery SET state = ?, due_ms = ?, attempts = attempts + 1{lane} WHERE id = ?",
+        (int(state), due_ms, delivery_id),
+    )
+
+
+def _deliver(tx: db.Transaction, delivery_ids: Sequence[int]) -> None:
+    if delivery_ids:
+        marks = ",".join("?" * len(delivery_ids))
+        tx.execute(
+            "UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL, attempts = attempts + 1"
+            f" WHERE id IN ({marks})",
+            (int(DeliveryState.DELIVERED), *delivery_ids),
+        )
+
+
+def _record_attempts(tx: db.Transaction, held: Sequence[tuple[Done, _Row]]) -> None:
+    rows = [
+        (
+            row.id,
+            row.attempts + 1,
+            one.transport,
+            one.outcome.remote[:255],
+            one.outcome.tls[:128],
+            one.outcome.code,
+            one.outcome.enhanced,
+            one.outcome.reply[:_REPLY_LENGTH],
+            "" if one.outcome.result is Result.DELIVERED else one.outcome.dialogue[:_REPLY_LENGTH],
+            one.outcome.result.value,
+            one.outcome.category,
+            one.started_ms,
+            one.ms,
+            "[]",
+        )
+        for one, row in held
+    ]
+    marks = ",".join(["(" + ",".join("?" * 14) + ")"] * len(rows))
+    tx.execute(
+        "INSERT INTO attempt (delivery_id, no, transport, remote, tls, code, enhanced, reply, dialogue, outcome,"
+        f" category, started_ms, ms, verdicts) VALUES {marks}",
+        [value for row in rows for value in row],
+    )
+
+
+def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any]) -> Fact:
+    name = _MX_NAME.match(one.outcome.remote)
+    return Fact(
+        row.account_id,
+        row.domain_id,
+        kind,
+        now,
+        row.message_id,
+        row.id,
+        row.rcpt,
+        mx=name.group(0) if name else "",
+        # A plain 250 says nothing worth a dictionary row.
+        reply="" if kind is EventKind.DELIVERED else one.outcome.reply,
+        data=data,
+        tags=row.tags,
+    )
+
+
+def settle(delivery_ids: Sequence[int], state: DeliveryState, kind: EventKind, data: dict[str, Any]) -> int:
+    """End deliveries that are not tried at all (suppressed, canceled, time up) with an event each; returns how many.
+
+    Only live rows change, so a second call is harmless.
+    """
+    return db.in_transaction(lambda tx: settle_in(tx, delivery_ids, state, kind, data))
+
+
+def settle_in(
+    tx: db.Transaction, delivery_ids: Sequence[int], state: DeliveryState, kind: EventKind, data: dict[str, Any]
+) -> int:
+    if not delivery_ids:
+        return 0
+    now = clock.now_ms()
+    marks = ",".join("?" * len(delivery_ids))
+    rows = tx.rows(
+        "SELECT d.id, d.message_id, d.account_id, d.domain_id, d.rcpt, m.tags FROM delivery d"
+        f" JOIN message m ON m.id = d.message_id WHERE d.id IN ({marks}) AND d.due_ms IS NOT NULL",
+        list(delivery_ids),
+    )
+    if not rows:
+        return 0
+    tx.execute(
+        f"UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id IN ({','.join('?' * len(rows))})",
+        (int(state), *(row[0] for row in rows)),
+    )
+    ledger.record(
+        tx,
+        [
+            Fact(account_id, domain_id, kind, now, message_id, delivery_id, rcpt, data=data, tags=orjson.loads(tags))
+            for delivery_id, message_id, account_id, domain_id, rcpt, tags in rows
+        ],
+    )
+    return len(rows)

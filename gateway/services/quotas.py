@@ -1,0 +1,58 @@
+"""How many emails an account may send in a minute, an hour, a day and a calendar month."""
+
+from __future__ import annotations
+
+from gateway import clock, errors
+from gateway.services.identity import Limits
+from models import database as db
+
+_PERIODS = (
+    ("emails_minute", "minute:%Y-%m-%dT%H:%M"),
+    ("emails_hour", "hour:%Y-%m-%dT%H"),
+    ("emails_day", "day:%Y-%m-%d"),
+    ("emails_month", "month:%Y-%m"),
+)
+_ADD = {
+    "sqlite": "INSERT INTO quota_usage (account_id, period, n) VALUES (?, ?, ?)"
+    " ON CONFLICT (account_id, period) DO UPDATE SET n = n + excluded.n",
+    "mysql": "INSERT INTO quota_usage (account_id, period, n) VALUES (?, ?, ?)"
+    " ON DUPLICATE KEY UPDATE n = n + VALUES(n)",
+}
+
+
+def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> None:
+    """Count `emails` against every limit of the plan; raises `QuotaReached` when one would be passed.
+
+    Part of the accepting transaction: what is refused is not counted, and two processes never share the last one.
+    """
+    now = clock.now()
+    for column, form in _PERIODS:
+        limit = getattr(plan, column)
+        if limit is None:
+            continue
+        period = now.strftime(form)
+        tx.execute(_ADD[tx.dialect], (account_id, period, emails))
+        used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
+        if used > limit:
+            raise errors.QuotaReached(limit=limit, used=used - emails, period=period)
+
+
+def used(*, account_id: int) -> dict[str, int]:
+    """Emails counted in the current periods, by column name of the plan."""
+    now = clock.now()
+    found = dict(db.rows("SELECT period, n FROM quota_usage WHERE account_id = ?", (account_id,)))
+    return {column: int(found.get(now.strftime(form), 0)) for column, form in _PERIODS}
+
+
+def forget_past(tx: db.Transaction, *, limit: int = 1000) -> int:
+    """Delete counts of periods that ended; returns how many."""
+    now = clock.now()
+    current = {now.strftime(form) for _, form in _PERIODS}
+    past = [
+        (account_id, period)
+        for account_id, period in tx.rows("SELECT account_id, period FROM quota_usage LIMIT ?", (limit,))
+        if period not in current
+    ]
+    if past:
+        tx.executemany("DELETE FROM quota_usage WHERE account_id = ? AND period = ?", past)
+    return len(past)

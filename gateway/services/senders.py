@@ -1,0 +1,99 @@
+"""What the hot paths know of a sender domain, read at most once a second by each process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gateway import clock
+from gateway.mail import dkim
+from gateway.services import domains
+from models import database as db
+from models.vocabulary import DOMAIN_ENABLED
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A small map of loaded values, each trusted for `trust_ms`; bounded, safe between threads."""
+
+    def __init__(self, load: Callable[[K], V], *, trust_ms: int, size: int = 4096) -> None:
+        self._load = load
+        self._trust_ms = trust_ms
+        self._size = size
+        self._known: dict[K, tuple[int, V]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V:
+        found = self._known.get(key)
+        now = clock.now_ms()
+        if found is not None and 0 <= now - found[0] < self._trust_ms:
+            return found[1]
+        value = self._load(key)
+        with self._lock:
+            if len(self._known) >= self._size:
+                self._known.clear()
+            self._known[key] = (now, value)
+        return value
+
+    def forget(self) -> None:
+        with self._lock:
+            self._known.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender domain as accept and delivery see it."""
+
+    id: int
+    account_id: int
+    name: str
+    status: str
+    deleted: bool
+    return_path_host: str
+    track_links: bool
+    track_opens: bool
+
+    @property
+    def enabled(self) -> bool:
+        return self.status == DOMAIN_ENABLED and not self.deleted
+
+
+def _load(domain_id: int) -> Sender | None:
+    rows = db.rows(
+        "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking"
+        " FROM sender_domain WHERE id = ?",
+        (domain_id,),
+    )
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens in rows:
+        host = f"{subdomain}.{name}"
+        return Sender(found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens))
+    return None
+
+
+def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
+    # Oldest first, so the newest active key of each algorithm signs.
+    found = {algorithm: (selector, private) for selector, algorithm, private in domains.dkim_keys(domain_id)}
+    return tuple(dkim.load(selector, algorithm, private) for algorithm, (selector, private) in found.items())
+
+
+_senders: Recent[int, Sender | None] = Recent(_load, trust_ms=1000)
+_keys: Recent[int, tuple[dkim.SigningKey, ...]] = Recent(_load_keys, trust_ms=30_000)
+
+
+def sender(domain_id: int) -> Sender | None:
+    """The domain with that id whatever its state, or None; at most a second old."""
+    return _senders.get(domain_id)
+
+
+def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
+    """The loaded DKIM keys that sign for the domain: loading one costs 30 ms, signing a quarter of one."""
+    return _keys.get(domain_id)
+
+
+def forget() -> None:
+    _senders.forget()
+    _keys.forget()

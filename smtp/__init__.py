@@ -1,0 +1,1 @@
+"""The SMTP door: submission by customers and the reports that come back."""

@@ -1,0 +1,213 @@
+"""From a submitted message to a draft: who it is from, what its control headers ask for, the header mended."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import getaddresses
+from typing import Any
+
+import orjson
+
+from gateway import clock, errors
+from gateway.mail import address, headers
+from gateway.mail.draft import Draft, Mailbox
+
+MAX_HEADER = 64 * 1024
+"""Bytes of the header section; receivers refuse more."""
+MAX_KEY = 255
+MAX_TAG = 190
+
+_CONTROLS = frozenset(("x-tags", "x-metadata", "x-track-opens", "x-track-links", "x-send-at", "x-idempotency-key"))
+_ONCE = _CONTROLS | {"from", "sender", "reply-to", "to", "cc", "message-id", "date", "subject"}
+"""Fields that may stand once (RFC 5322 §3.6): with two of them receivers differ in which they show."""
+
+_CHANGES_ON_RETRY = frozenset(("date", "message-id", "received", "x-idempotency-key"))
+_NAME = re.compile(rb"[!-9;-~]{1,998}\Z")
+_BOUNDARY = re.compile(rb'boundary="?([^"\r\n; ]{1,70})"?', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_COMMENTED = re.compile(r"([^\s<>()\",;]+)\s*\(([^()<>@\"]*)\)\Z")
+_UNSAFE = re.compile(r"[^!-~]+")
+
+Field = tuple[str, str, bytes]
+"""Lower-case name, unfolded value, the whole field with its line ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the Received field tells (RFC 5321 §4.4)."""
+
+    client_name: str
+    client_ip: str
+    hostname: str
+    protocol: str
+    at_ms: int
+
+    def field(self) -> bytes:
+        at = clock.from_ms(self.at_ms).strftime("%a, %d %b %Y %H:%M:%S +0000")
+        name = _UNSAFE.sub("?", self.client_name)[:255] or "unknown"
+        ip = f"IPv6:{self.client_ip}" if ":" in self.client_ip else self.client_ip
+        line = f"Received: from {name} ([{ip}])\r\n by {self.hostname} with {self.protocol};\r\n {at}\r\n"
+        return line.encode("ascii", "replace")
+
+
+def read(content: bytes, *, recipients: Sequence[str], trace: Trace) -> Draft:
+    """The draft of a tidy message (CRLF lines) for its envelope recipients; raises `Invalid`."""
+    fields, body = split(content)
+    values: dict[str, str] = {}
+    for name, value, _ in fields:
+        if name in _ONCE and name in values:
+            raise errors.Invalid(f"The message has more than one {name.title()} field.")
+        values.setdefault(name, value)
+    draft = Draft(
+        sender=_sender(values.get("from", "")),
+        subject=decode(values.get("subject", "")),
+        to=_mailboxes(values.get("to", "")),
+        cc=_mailboxes(values.get("cc", "")),
+        reply_to=_mailboxes(values.get("reply-to", "")),
+        envelope_to=list(recipients),
+    )
+    _obey(draft, values)
+    if draft.idempotency_key is not None:
+        draft.idempotency_scope = "smtp"
+        draft.fingerprint = _fingerprint(fields, body, draft.envelope_to or [])
+    kept = b"".join(whole for name, _, whole in fields if name not in _CONTROLS)
+    draft.raw = trace.field() + kept + b"\r\n" + body
+    return draft
+
+
+def split(content: bytes) -> tuple[list[Field], bytes]:
+    """The header fields and the body; raises `Invalid` where a line of the header is no field."""
+    end = content.find(b"\r\n\r\n")
+    header, body = (content, b"") if end < 0 else (content[: end + 2], content[end + 4 :])
+    if content.startswith(b"\r\n"):
+        header, body = b"", content[2:]
+    if len(header) > MAX_HEADER:
+        raise errors.Invalid(f"The header has more than {MAX_HEADER} bytes.")
+    gathered: list[tuple[bytes, list[bytes]]] = []
+    for line in header.split(b"\r\n"):
+        if not line:
+            continue
+        if line[:1] in (b" ", b"\t"):
+            if not gathered:
+                raise errors.Invalid("The header starts with a continued line.")
+            gathered[-1][1].append(line)
+            continue
+        name, colon, _ = line.partition(b":")
+        if not colon or not _NAME.match(name):
+            raise errors.Invalid("A line of the header is no field; an empty line should separate header and body.")
+        gathered.append((name, [line]))
+    fields: list[Field] = []
+    for name, lines in gathered:
+        value = b"".join(lines)[len(name) + 1 :].decode("utf-8", "replace").strip(" \t")
+        fields.append((name.decode("ascii").lower(), value, b"\r\n".join(lines) + b"\r\n"))
+    return fields, body
+
+
+def decode(value: str) -> str:
+    """A field's text without RFC 2047 encoded words; what cannot be decoded stays as it is."""
+    if "=?" in value:
+        try:
+            value = str(make_header(decode_header(value)))
+        except (HeaderParseError, LookupError, ValueError):
+            pass
+    return headers.one_line(value)
+
+
+def _sender(value: str) -> Mailbox:
+    """The one mailbox of From; whatever two receivers might read differently is refused."""
+    if not value:
+        raise errors.Invalid("The message has no From field.", field="From")
+    commented = _COMMENTED.match(value)
+    if commented:
+        return Mailbox(address.check(commented.group(1)), decode(commented.group(2)))
+    plain = _QUOTED.sub("", value)
+    boxes = address.parse_list(value)
+    if len(boxes) != 1 or plain.count("<") > 1 or plain.count(">") > 1:
+        raise errors.Invalid("From should name one address.", field="From")
+    return Mailbox(boxes[0].email, decode(boxes[0].name))
+
+
+def _mailboxes(value: str) -> list[Mailbox]:
+    """The addresses of To, Cc or Reply-To for whoever looks at the message later; the envelope decides who gets it."""
+    found: list[Mailbox] = []
+    for name, email in getaddresses([value]) if value else ():
+        try:
+            found.append(Mailbox(address.check(email), decode(name)))
+        except errors.Invalid:
+            continue
+    return found
+
+
+def _obey(draft: Draft, values: dict[str, str]) -> None:
+    """Do what the control headers ask for; raises `Invalid` for what cannot be understood."""
+    if "x-tags" in values:
+        draft.tags = _tags(decode(values["x-tags"]))
+    if "x-metadata" in values:
+        draft.metadata = _metadata(decode(values["x-metadata"]))
+    if "x-track-opens" in values:
+        draft.track_opens = _flag("X-Track-Opens", values["x-track-opens"])
+    if "x-track-links" in values:
+        draft.track_links = _flag("X-Track-Links", values["x-track-links"])
+    if "x-send-at" in values:
+        draft.send_at_ms = _moment(values["x-send-at"])
+    if "x-idempotency-key" in values:
+        key = values["x-idempotency-key"].strip('"')
+        if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+            raise errors.Invalid(f"X-Idempotency-Key should have 1 to {MAX_KEY} characters.")
+        draft.idempotency_key = key
+
+
+def _tags(text: str) -> list[str]:
+    """A JSON list of texts, or texts separated by commas."""
+    items: Any = text.split(",")
+    if text.startswith("["):
+        try:
+            items = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) and len(item) <= MAX_TAG for item in items):
+        raise errors.Invalid(f"X-Tags should be texts of at most {MAX_TAG} characters, separated by commas.")
+    return list(dict.fromkeys(item.strip() for item in items if item.strip()))
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise errors.Invalid("X-Metadata should be a JSON object.")
+    return found
+
+
+def _flag(name: str, text: str) -> bool:
+    word = text.lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise errors.Invalid(f"{name} should be 1 or 0.")
+
+
+def _moment(text: str) -> int:
+    """Unix seconds or `YYYY-MM-DD HH:MM:SS` in UTC, as milliseconds."""
+    try:
+        if text.isdecimal() and len(text) <= 11:
+            return int(text) * 1000
+        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()) * 1000
+    except ValueError:
+        raise errors.Invalid("X-Send-At should be Unix seconds or YYYY-MM-DD HH:MM:SS in UTC.") from None
+
+
+def _fingerprint(fields: Sequence[Field], body: bytes, recipients: Sequence[str]) -> str:
+    """What makes two submissions the same although a client that tries again makes Date and boundaries anew."""
+    whole = b"".join(line for name, _, line in fields if name not in _CHANGES_ON_RETRY) + b"\r\n" + body
+    for boundary in dict.fromkeys(_BOUNDARY.findall(whole)):
+        whole = whole.replace(boundary, b"boundary")
+    return hashlib.sha256("\n".join(sorted(recipients)).encode() + b"\0" + whole).hexdigest()

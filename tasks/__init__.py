@@ -1,0 +1,1 @@
+"""Door: the Celery app and its tasks, each a few lines around one service call."""

@@ -1,0 +1,100 @@
+"""The Celery app: which broker, which queues, and that a message is only ever a bell."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import kombu
+from celery import Celery, signals
+
+from gateway import config, jobs
+from tasks import bells
+
+DELIVER, ASIDE = "deliver", "aside"
+QUEUE_OF = {jobs.DELIVER: DELIVER, jobs.WEBHOOKS: ASIDE, jobs.HOUSEKEEPING: ASIDE}
+EXPIRES = 5
+"""Seconds after which a bell says nothing any more: the next sweep has rung by then."""
+
+_PREFIX = "commandpost"
+
+
+class _Connection(kombu.Connection):
+    """A connection that comes back within two seconds of its broker, however long that was away."""
+
+    def ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
+        intervals = {"interval_start": 0.2, "interval_step": 0.3, "interval_max": 2}
+        return super().ensure_connection(errback, max_retries, **(options | intervals))
+
+
+app = Celery("commandpost", set_as_current=True, include=["tasks.deliver", "tasks.webhooks", "tasks.housekeeping"])
+app.amqp.Connection = _Connection
+
+
+def task_name(job: str) -> str:
+    return f"commandpost.{job}"
+
+
+def queue_name(queue: str) -> str:
+    """The name at the broker, where other installations and applications may have theirs."""
+    return f"{_split(config.settings().broker_url)[1]}.{queue}"
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The URL without our own `prefix=` parameter, and that prefix."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    prefix = query.pop("prefix", _PREFIX)
+    return urlunsplit(parts._replace(query=urlencode(query))), prefix
+
+
+def configure(settings: config.Settings) -> Celery:
+    """Point the app at the broker of `settings`; opens no connection."""
+    url, prefix = _split(settings.broker_url)
+    options: dict[str, Any] = {}
+    arguments: dict[str, Any] | None = None
+    if not url:
+        url = f"{bells.SCHEME}://"
+        options = {"folder": str(settings.data / "broker"), "polling_interval": 0.01}
+    elif url.startswith("redis"):
+        options = {"global_keyprefix": f"{prefix}:", "socket_connect_timeout": 2, "socket_keepalive": True}
+    else:
+        # Bells that nobody hears must not pile up where no worker runs.
+        arguments = {"x-max-length": bells.MOST, "x-message-ttl": 2 * EXPIRES * 1000}
+    app.conf.update(
+        broker_url=url,
+        broker_transport_options=options,
+        broker_connection_timeout=2,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_queues=[
+            kombu.Queue(
+                f"{prefix}.{queue}", kombu.Exchange(f"{prefix}.{queue}"), f"{prefix}.{queue}", queue_arguments=arguments
+            )
+            for queue in (DELIVER, ASIDE)
+        ],
+        task_default_queue=f"{prefix}.{ASIDE}",
+        task_create_missing_queues=False,
+        task_default_delivery_mode="transient",
+        task_ignore_result=True,
+        task_publish_retry=False,
+        task_acks_late=False,
+        task_serializer="json",
+        accept_content=["json"],
+        enable_utc=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_proc_alive_timeout=60,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # Beat's own messages are rung by our scheduler; the loop turns often enough to show that it lives.
+        beat_max_loop_interval=1,
+    )
+    return app
+
+
+@signals.setup_logging.connect
+def _leave_logging_alone(**_: Any) -> None:
+    """Whoever starts the process has set up the logs; a receiver here keeps Celery from doing it again."""

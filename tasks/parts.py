@@ -1,0 +1,96 @@
+"""The parts that Celery runs: the delivering worker, the one for everything aside, and beat."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from celery import beat as celery_beat
+from celery import signals
+
+from gateway import config
+from gateway.process import die_with_parent
+from gateway.services import deliveries, pulse
+from models import database as db
+from tasks import ringer
+from tasks.app import ASIDE, DELIVER, app, queue_name
+from tasks.beat import Scheduler
+
+_STALE = 10.0
+
+
+def deliver() -> int:
+    """Deliver mail until SIGTERM; returns the exit status."""
+    return _work(DELIVER, pool="prefork", concurrency=config.settings().deliver_processes)
+
+
+def aside() -> int:
+    """Webhooks and housekeeping until SIGTERM: waiting for others, so threads."""
+    return _work(ASIDE, pool="threads", concurrency=config.settings().aside_threads)
+
+
+def beat() -> int:
+    """Ring for lost bells until SIGTERM."""
+    ringer.install()
+    service = celery_beat.Service(app, scheduler_cls=Scheduler)
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
+    scheduler: Scheduler = service.scheduler
+    stop = pulse.start("beat", lambda: time.monotonic() - scheduler.ticked < _STALE)
+    service.start()
+    stop.set()
+    return 0
+
+
+def ping() -> str:
+    """The broker's URL without its password; raises what the client library raises when it is away."""
+    connection = app.connection_for_read()
+    try:
+        connection.connect()
+        connection.default_channel.close()
+        return str(connection.as_uri())
+    finally:
+        connection.release()
+
+
+def _exit(*_: Any) -> None:
+    raise SystemExit(0)
+
+
+def _work(part: str, *, pool: str, concurrency: int) -> int:
+    ringer.install()
+    main = os.getpid()
+
+    def child_started(**_: Any) -> None:
+        die_with_parent(main)
+        db.close()
+
+    def ready(**_: Any) -> None:
+        # Celery's own handler would start the program anew under the supervisor's feet.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        pulse.start(part)
+
+    def child_ends(**_: Any) -> None:
+        deliveries.close()
+
+    signals.worker_process_init.connect(child_started, weak=False)
+    signals.worker_process_shutdown.connect(child_ends, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    worker = app.Worker(
+        hostname=f"{part}@%h",
+        pool=pool,
+        concurrency=concurrency,
+        queues=[queue_name(part)],
+        loglevel="WARNING",
+        optimization="fair",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    sys.stdout.flush()
+    worker.start()
+    return int(worker.exitcode or 0)

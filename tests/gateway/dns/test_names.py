@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway import errors
+from gateway.dns.names import sender_name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("example.com", "example.com"),
+        ("  Mail.Example.COM. ", "mail.example.com"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("bücher。example", "xn--bcher-kva.example"),
+        ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
+        ("faß.de", "xn--fa-hia.de"),
+        ("example.co.uk", "example.co.uk"),
+        ("someone.github.io", "someone.github.io"),
+        ("r3---sn.example.com", "r3---sn.example.com"),
+        ("a" * 63 + ".example.com", "a" * 63 + ".example.com"),
+        (".".join(["a" * 49] * 4 + ["b" * 49, "com"])[-253:], ".".join(["a" * 49] * 4 + ["b" * 49, "com"])[-253:]),
+    ],
+)
+def test_kept_as_lower_case_a_labels(text: str, name: str) -> None:
+    assert sender_name(text) == name
+    assert sender_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ".",
+        "com",
+        "co.uk",
+        "github.io",
+        "localhost",
+        "xn--p1ai",
+        "192.0.2.1",
+        "[192.0.2.1]",
+        "2001:db8::1",
+        "example.123",
+        "a..example.com",
+        ".example.com",
+        "example.com..",
+        "-a.example.com",
+        "a-.example.com",
+        "a b.example.com",
+        "under_score.example.com",
+        "*.example.com",
+        "jane@example.com",
+        "https://example.com",
+        "example.com/path",
+        "example.com:25",
+        "xn--zzzzzz.example",
+        "exam\x00ple.com",
+        "example.com\r\nX: y",
+        "\ud800.example",
+        "a" * 64 + ".example.com",
+        ".".join(["a" * 49] * 5) + ".example",
+        "ü" * 60 + ".example",
+    ],
+)
+def test_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidDomainName):
+        sender_name(text)

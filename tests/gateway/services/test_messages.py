@@ -1,0 +1,207 @@
+"""Accepting: what is stored, what is refused, and that a refusal leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from uuid import UUID
+
+import orjson
+import pytest
+
+import models
+from gateway import clock, errors, jobs
+from gateway.mail import container
+from gateway.mail.draft import Attachment, Draft, Mailbox
+from gateway.services import contents, domains, messages, suppressions
+from models import database as db
+from models.vocabulary import DeliveryState, EventKind
+from tests import cast
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+def _counts() -> dict[str, int]:
+    tables = (models.Message, models.Delivery, models.Event, models.Content, models.IdempotencyKey, models.QuotaUsage)
+    return {model.__name__: model.select().count() for model in tables}
+
+
+def test_one_message_becomes_a_delivery_for_each_recipient(bells: list[str]) -> None:
+    who = cast.sender()
+    draft = cast.draft(
+        cc=[Mailbox("carl@friends.test")],
+        bcc=[Mailbox("bea@friends.test"), Mailbox("jane@friends.test")],
+        tags=["orders"],
+    )
+    accepted = messages.accept(who.caller, draft)
+    message = models.Message.get(models.Message.uuid == UUID(accepted.message_id))
+    rcpts = [row.rcpt for row in models.Delivery.select().order_by(models.Delivery.id)]
+    assert rcpts == ["jane@friends.test", "carl@friends.test", "bea@friends.test"]
+    assert "bea@" not in message.headers
+    assert {row.state for row in models.Delivery.select()} == {DeliveryState.QUEUED}
+    assert [row.kind for row in models.Event.select()] == [EventKind.ACCEPTED]
+    assert {(row.tag, row.n) for row in models.Counter.select()} == {("", 1), ("orders", 1)}
+    assert bells == [jobs.DELIVER]
+    gates = [verdict["gate"] for verdict in orjson.loads(message.verdicts)]
+    assert gates == ["auth", "sender_domain", "validation", "schedule", "stream", "route", "suppression"]
+
+
+def test_a_scheduled_message_waits_and_says_so(bells: list[str]) -> None:
+    who = cast.sender()
+    later = clock.now_ms() + 3_600_000
+    messages.accept(who.caller, cast.draft(send_at_ms=later))
+    assert models.Delivery.get().due_ms == later
+    assert [row.kind for row in models.Event.select().order_by(models.Event.id)] == [
+        EventKind.ACCEPTED,
+        EventKind.QUEUED,
+    ]
+    assert bells == []
+
+
+def test_a_past_time_sends_now(bells: list[str]) -> None:
+    messages.accept(cast.sender().caller, cast.draft(send_at_ms=1_000))
+    assert models.Delivery.get().due_ms <= clock.now_ms()
+    assert bells == [jobs.DELIVER]
+
+
+def test_a_large_body_is_stored_in_parts() -> None:
+    who = cast.sender()
+    attachment = Attachment("noise.bin", "application/octet-stream", os.urandom(1_500_000))  # cannot be packed
+    messages.accept(who.caller, cast.draft(attachments=[attachment]))
+    assert models.ContentPart.select().count() >= 3
+    content_id = models.Message.get().content_id
+    _, _, attachments = container.deserialise(contents.load([content_id])[content_id][1])
+    assert attachments[0].content == attachment.content
+
+
+def test_equal_bodies_are_stored_once() -> None:
+    who = cast.sender()
+    for _ in range(3):
+        messages.accept(who.caller, cast.draft())
+    assert models.Content.select().count() == 1
+    assert models.Message.select().count() == 3
+
+
+REFUSALS = [
+    ("disabled account", {"status": "disabled"}, {}, errors.AccountDisabled),
+    ("unverified account", {"status": "unverified"}, {}, errors.AccountUnverified),
+    ("no domain", {"domain_id": None}, {}, errors.DomainGone),
+    ("absent domain", {"domain_id": 999_999}, {}, errors.DomainGone),
+    ("foreign From", {}, {"sender": Mailbox("hello@other.test")}, errors.NotAllowed),
+    ("lookalike From", {}, {"sender": Mailbox("hello@notshop.test")}, errors.NotAllowed),
+    ("no recipient", {}, {"to": []}, errors.Invalid),
+    ("too large", {}, {"html": "x" * 27_000_000}, errors.TooLarge),
+]
+
+
+@pytest.mark.parametrize(("who", "what", "error"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
+def test_a_refusal_stores_nothing(who: dict[str, object], what: dict[str, object], error: type[Exception]) -> None:
+    caller = replace(cast.sender().caller, **who)  # type: ignore[arg-type]
+    with pytest.raises(error):
+        messages.accept(caller, cast.draft(**what))
+    assert set(_counts().values()) == {0}
+
+
+def test_a_domain_that_is_not_enabled_sends_nothing() -> None:
+    owner = cast.account()
+    row = domains.add(caller=owner, name="new.test", dkim=cast.signing_keys())
+    with pytest.raises(errors.DomainNotActive):
+        messages.accept(replace(owner, domain_id=row.id), cast.draft(domain="new.test"))
+
+
+def test_a_subdomain_may_send() -> None:
+    messages.accept(cast.sender().caller, cast.draft(sender=Mailbox("hello@mail.shop.test")))
+    assert models.Message.select().count() == 1
+
+
+def _suppress(who: cast.Sender, address: str) -> None:
+    db.in_transaction(
+        lambda tx: suppressions.add(
+            tx, account_id=who.owner.account_id, domain_id=who.domain.id, address=address, reason="bounce"
+        )
+    )
+
+
+def test_suppressed_recipients_are_told_and_the_rest_is_sent() -> None:
+    who = cast.sender()
+    _suppress(who, "Jane@friends.test")
+    accepted = messages.accept(who.caller, cast.draft(cc=[Mailbox("carl@friends.test")]))
+    assert accepted.suppressed == ["jane@friends.test"]
+    states = {row.rcpt: row.state for row in models.Delivery.select()}
+    assert states == {"jane@friends.test": DeliveryState.SUPPRESSED, "carl@friends.test": DeliveryState.QUEUED}
+    event = models.Event.get(models.Event.kind == EventKind.SUPPRESSED)
+    assert (event.rcpt, orjson.loads(event.data)["reason"]) == ("jane@friends.test", "bounce")
+
+
+def test_nobody_left_is_a_refusal() -> None:
+    who = cast.sender()
+    _suppress(who, "jane@friends.test")
+    with pytest.raises(errors.SuppressedRecipient):
+        messages.accept(who.caller, cast.draft())
+    assert set(_counts().values()) == {0}
+
+
+def test_a_quota_is_never_passed_and_a_refusal_is_not_counted() -> None:
+    who = cast.sender()
+    caller = replace(who.caller, plan=replace(who.caller.plan, emails_day=3))
+    messages.accept(caller, cast.draft(cc=[Mailbox("a@friends.test")]))
+    with pytest.raises(errors.QuotaReached):
+        messages.accept(caller, cast.draft(cc=[Mailbox("a@friends.test")]))
+    messages.accept(caller, cast.draft())
+    with pytest.raises(errors.QuotaReached):
+        messages.accept(caller, cast.draft())
+    assert models.Message.select().count() == 2
+    assert models.QuotaUsage.get().n == 3
+
+
+def _idempotent(key: str = "k-1", fingerprint: str = "f" * 64, **changed: object) -> Draft:
+    return cast.draft(idempotency_key=key, idempotency_scope="send", fingerprint=fingerprint, **changed)
+
+
+def test_the_same_key_and_payload_make_one_message() -> None:
+    who = cast.sender()
+    first = messages.accept(who.caller, _idempotent())
+    again = messages.accept(who.caller, _idempotent())
+    assert (again.message_id, again.replayed, first.replayed) == (first.message_id, True, False)
+    assert models.Message.select().count() == 1
+
+
+def test_the_same_key_with_another_payload_is_refused() -> None:
+    who = cast.sender()
+    messages.accept(who.caller, _idempotent())
+    with pytest.raises(errors.IdempotencyMismatch):
+        messages.accept(who.caller, _idempotent(fingerprint="0" * 64))
+
+
+def test_a_refused_request_leaves_its_key_free() -> None:
+    who = cast.sender()
+    _suppress(who, "jane@friends.test")
+    with pytest.raises(errors.SuppressedRecipient):
+        messages.accept(who.caller, _idempotent())
+    messages.accept(who.caller, _idempotent(to=[Mailbox("carl@friends.test")]))
+    assert models.Message.select().count() == 1
+
+
+def test_parallel_twins_make_one_message_each() -> None:
+    who = cast.sender()
+    answers: list[str] = []
+    problems: list[BaseException] = []
+
+    def twin(key: str) -> None:
+        try:
+            answers.append(messages.accept(who.caller, _idempotent(key)).message_id)
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            db.close()
+
+    threads = [threading.Thread(target=twin, args=(f"key-{n % 10}",)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(answers) == 50
+    assert len(set(answers)) == 10
+    assert models.Message.select().count() == 10

@@ -1,0 +1,1 @@
+"""The HTTP door: the only home of Flask besides `api.php.py`."""

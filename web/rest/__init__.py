@@ -1,0 +1,20 @@
+"""The documented REST surfaces, one package each; a package offers its `blueprint`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+from flask import Blueprint
+
+
+def blueprints() -> Iterator[Blueprint]:
+    """The blueprint of every surface, with all modules of its package imported."""
+    for package in pkgutil.iter_modules(__path__):
+        if not package.ispkg:
+            continue
+        surface = importlib.import_module(f"{__name__}.{package.name}")
+        for module in pkgutil.iter_modules(surface.__path__):
+            importlib.import_module(f"{surface.__name__}.{module.name}")
+        yield surface.blueprint
