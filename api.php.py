@@ -12,6 +12,7 @@ from commands.dispatch import dispatch
 from commands.formats import render
 from gateway import errors
 from web import reading
+from web.errors import failure_text
 
 blueprint = Blueprint("api_php", __name__)
 
@@ -33,6 +34,13 @@ def command(rest: str = "") -> Response:
     except errors.Invalid as error:
         return _respond(envelope.undocumented(error.message), fields)
     return _respond(dispatch(fields, ip=request.remote_addr or "", request_id=g.request_id), fields)
+
+
+@blueprint.errorhandler(Exception)
+def failed(error: Exception) -> Response:
+    """What neither reading nor a command foresaw."""
+    failure_text(error)
+    return _respond(envelope.failed(g.request_id), {})
 
 
 def _respond(answer: envelope.Answer, fields: Mapping[str, Any]) -> Response:

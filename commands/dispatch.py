@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from commands import envelope, registry
 from commands.envelope import Answer
 from commands.registry import Command, Needs, Visitor
+from commands.schema import UNDOCUMENTED
 from gateway import errors
 from gateway.services import identity
 from models.database import StoreUnavailable
@@ -77,7 +78,7 @@ def _refused(command: Command, refusal: errors.GatewayError) -> Answer:
         return envelope.not_privileged()
     if isinstance(refusal, errors.NotAuthenticated):
         return envelope.not_authenticated()
-    return envelope.refusal(command, {envelope.UNDOCUMENTED: refusal.message})
+    return envelope.refusal(command, {UNDOCUMENTED: refusal.message})
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -19,11 +19,11 @@ def render(body: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[bytes, s
         return xml(body), "text/xml; charset=utf-8"
     text = orjson.dumps(body, default=str, option=orjson.OPT_NON_STR_KEYS)
     callback = fields.get("callback")
-    if str(fields.get("jsonpcallback", "")).lower() in ("true", "1") and isinstance(callback, str):
-        if len(callback) <= 128 and _CALLBACK.match(callback):
-            # Two line ends that JSON allows in a text and older JavaScript does not.
-            text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-            return callback.encode() + b"(" + text + b")", "application/javascript; charset=utf-8"
+    wanted = str(fields.get("jsonpcallback", "")).lower() in ("true", "1")
+    if wanted and isinstance(callback, str) and len(callback) <= 128 and _CALLBACK.match(callback):
+        # Two line ends that JSON allows in a text and older JavaScript does not.
+        text = text.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        return callback.encode() + b"(" + text + b")", "application/javascript; charset=utf-8"
     return text, "application/json; charset=utf-8"
 
 

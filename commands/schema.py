@@ -20,6 +20,7 @@ UNDOCUMENTED = 100010
 
 _INT64 = 2**63 - 1
 _DIGITS = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
@@ -115,11 +116,9 @@ class Flag(Field):
 
     def read(self, value: Any) -> bool:
         word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
-        if word in ("1", "true", "yes", "on"):
-            return True
-        if word in ("0", "false", "no", "off"):
-            return False
-        self.refuse("should be 1 or 0")
+        if word not in _FLAGS:
+            self.refuse("should be 1 or 0")
+        return _FLAGS[word]
 
 
 class Day(Field):

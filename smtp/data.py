@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 from gateway import errors
 
-LINE_LENGTH = 998
-"""Octets of a line without its CRLF (RFC 5322 §2.1.1)."""
-
 _END = b"\r\n.\r\n"
 _DISCARDED = 4  # times the limit that a client may go on sending before it is cut off
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -51,11 +48,10 @@ async def read(reader: asyncio.StreamReader, limit: int, alive: Callable[[], Non
 
 
 def tidy(content: bytes) -> bytes:
-    """The content without dot-stuffing (RFC 5321 §4.5.2), every line ended by CRLF and short enough.
+    """The content without dot-stuffing (RFC 5321 §4.5.2), every line ended by CRLF.
 
     A bare LF becomes CRLF: on the way out such a line is dot-stuffed like any other, so nothing can be
-    smuggled through it. Raises `Invalid` for a bare CR and NUL, which no line may hold (RFC 5321 §2.3.8),
-    and for a line that is too long.
+    smuggled through it. Raises `Invalid` for a bare CR and NUL, which no line may hold (RFC 5321 §2.3.8).
     """
     if b"\0" in content:
         raise errors.Invalid("The message contains NUL.")
@@ -66,12 +62,4 @@ def tidy(content: bytes) -> bytes:
         raise errors.Invalid("The message contains a bare CR.")
     if content.count(b"\n") != content.count(b"\r\n"):
         content = _BARE_LF.sub(b"\r\n", content)
-    start = 0
-    while len(content) - start > LINE_LENGTH + 2:
-        line_end = content.rfind(b"\n", start, start + LINE_LENGTH + 2)
-        if line_end < 0:
-            raise errors.Invalid(
-                f"A line of the message is longer than {LINE_LENGTH} bytes; encode it as quoted-printable or base64."
-            )
-        start = line_end + 1
     return content

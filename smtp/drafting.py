@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, errors
-from gateway.mail import address, headers
+from gateway.mail import address, headers, submitted
 from gateway.mail.draft import Draft, Mailbox
 
 MAX_HEADER = 64 * 1024
@@ -77,7 +78,7 @@ def read(content: bytes, *, recipients: Sequence[str], trace: Trace) -> Draft:
         draft.idempotency_scope = "smtp"
         draft.fingerprint = _fingerprint(fields, body, draft.envelope_to or [])
     kept = b"".join(whole for name, _, whole in fields if name not in _CONTROLS)
-    draft.raw = trace.field() + kept + b"\r\n" + body
+    draft.raw = trace.field() + submitted.normalise_raw(kept + b"\r\n" + body, date_ms=trace.at_ms)
     return draft
 
 
@@ -112,10 +113,8 @@ def split(content: bytes) -> tuple[list[Field], bytes]:
 def decode(value: str) -> str:
     """A field's text without RFC 2047 encoded words; what cannot be decoded stays as it is."""
     if "=?" in value:
-        try:
+        with contextlib.suppress(HeaderParseError, LookupError, ValueError):
             value = str(make_header(decode_header(value)))
-        except (HeaderParseError, LookupError, ValueError):
-            pass
     return headers.one_line(value)
 
 

@@ -1,5 +1,7 @@
 """Inbound mail: delivery reports and complaints that come back to our return paths, and nothing else."""
 
+# ruff: noqa: N802 - aiosmtpd finds the methods by the names of the commands
+
 from __future__ import annotations
 
 import logging

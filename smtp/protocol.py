@@ -1,5 +1,7 @@
 """One SMTP connection: what both listeners hold every client to, and how a refusal is said."""
 
+# ruff: noqa: N802 - aiosmtpd finds the methods by the names of the commands
+
 from __future__ import annotations
 
 import asyncio
@@ -103,6 +105,10 @@ class Door:
 class Connection(SMTP):
     """aiosmtpd's state machine with our limits, our DATA and enhanced status codes."""
 
+    session: Any
+    envelope: Any
+    transport: Any
+
     def __init__(self, door: Door) -> None:
         # The library shares this dictionary between all connections and lets it grow.
         self.command_size_limits = collections.defaultdict(lambda: 1000)
@@ -130,13 +136,12 @@ class Connection(SMTP):
 
     # The life of a connection
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         if self._original_transport is None:
             peer = transport.get_extra_info("peername")
             self.host = str(peer[0]) if peer else ""
             if not self.door.admits(self.host):
                 self._turned_away = True
-                assert isinstance(transport, asyncio.WriteTransport)
                 transport.write(b"421 4.7.0 Too many connections, come back later\r\n")
                 transport.close()
                 return
@@ -169,7 +174,7 @@ class Connection(SMTP):
 
     def abort(self) -> None:
         """Hang up without another word."""
-        if isinstance(self.transport, asyncio.WriteTransport):
+        if self.transport is not None:
             self.transport.abort()
 
     async def read_line(self) -> bytes:
@@ -224,7 +229,6 @@ class Connection(SMTP):
     async def smtp_DATA(self, arg: str) -> None:
         if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
             return
-        assert self.envelope is not None
         if not self.envelope.rcpt_tos:
             await self.push("503 5.5.1 No recipient was accepted: need RCPT command")
             return
@@ -237,13 +241,12 @@ class Connection(SMTP):
             answer = await self._take_data()
         finally:
             self.busy = False
-            self._set_post_data_state()
+            self.envelope = self._create_envelope()
         await self.push(answer)
         if self.door.stopping:
             await self.close("421 4.3.2 Shutting down")
 
     async def _take_data(self) -> str:
-        assert self.envelope is not None
         try:
             self.envelope.content = await data.read(self._reader, self.door.settings.message_size, self._reset_timeout)
             return str(await self.event_handler.handle_DATA(self, self.session, self.envelope))

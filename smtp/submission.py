@@ -1,5 +1,7 @@
 """Submission (RFC 6409): what a logged-in customer hands in becomes a draft, is accepted, and then answered."""
 
+# ruff: noqa: N802 - aiosmtpd finds the methods by the names of the commands
+
 from __future__ import annotations
 
 import dataclasses

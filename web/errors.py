@@ -9,6 +9,7 @@ import orjson
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from commands import envelope
 from gateway import errors
 from models.database import StoreUnavailable
 from web import rates
@@ -64,6 +65,9 @@ def register(app: Flask) -> None:
 
         if request.path.startswith(end_user.PATHS):
             return door.http_error(error)
+        if error.code == 405 and request.path.startswith("/api.php"):
+            refusal = envelope.no_method(request.method)
+            return _answer(refusal.body, refusal.status, dict(refusal.headers))
         code = error.name.lower().replace(" ", "_")
         headers = allowed_methods(error)
         if error.code is not None and 300 <= error.code < 400:

@@ -1,4 +1,4 @@
-"""The rate headers of an answer: `X-RateLimit-*`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), `Retry-After`."""
+"""The rate headers of an answer: `X-RateLimit-*`, `Retry-After`, and draft-ietf-httpapi-ratelimit-headers-10."""
 
 from __future__ import annotations
 

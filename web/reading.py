@@ -66,6 +66,8 @@ def _body(request: Request, most: int) -> dict[str, Any]:
 def _bytes(request: Request) -> bytes:
     try:
         return request.get_data(cache=False)
+    except ClientDisconnected:
+        raise errors.Invalid("The request body is incomplete.") from None
     except RequestEntityTooLarge:
         _drain(request)
         raise errors.TooLarge(f"The request body exceeds {request.max_content_length} bytes.") from None
@@ -141,7 +143,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
     What has only whole numbers as names becomes a list in their order.
     """
-    tree: dict[str, Any] = {}
+    tree = _Branch()
     deep = False
     for name, value in pairs:
         head, bracket, _ = name.partition("[")
@@ -170,15 +172,14 @@ class _Branch(dict[str, Any]):
     number = 0
 
 
-def _down(at: dict[str, Any], name: str) -> _Branch:
+def _down(at: _Branch, name: str) -> _Branch:
     found = at.get(name)
     if not isinstance(found, _Branch):
         found = at[name] = _Branch()
     return found
 
 
-def _next(at: dict[str, Any]) -> str:
-    assert isinstance(at, _Branch)
+def _next(at: _Branch) -> str:
     while str(at.number) in at:
         at.number += 1
     return str(at.number)

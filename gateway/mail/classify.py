@@ -40,7 +40,8 @@ RULES: tuple[Rule, ...] = (
     # Reputation before all else: blocklists are named in replies with any code, even 5.1.1.
     _rule(
         REPUTATION,
-        r"spamhaus|spamcop|barracuda ?(central|reputation)|sorbs|uceprotect|surbl|uribl|\bdnsbl\b|\brbl\b|proofpoint\.com/dnsbl|abusix",
+        r"spamhaus|spamcop|barracuda ?(central|reputation)|sorbs|uceprotect|"
+        r"surbl|uribl|\bdnsbl\b|\brbl\b|proofpoint\.com/dnsbl|abusix",
         "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
     ),
     _rule(
@@ -171,7 +172,8 @@ RULES: tuple[Rule, ...] = (
         NETWORK,
         r"timed? ?out|connection (refused|reset|lost|closed|dropped)|no route to host|network is unreachable|"
         r"(host|domain|name) .{0,40}not found|nxdomain|servfail|name service error|no (mx|mail exchanger)|"
-        r"too many hops|hop count|mail loop|loops back|lost connection|bad dns|dns (error|failure|lookup)|lookup failure",
+        r"too many hops|hop count|mail loop|loops back|lost connection|bad dns|dns (error|failure|lookup)|"
+        r"lookup failure",
         "451 4.3.0 <jane@example.com>: Temporary lookup failure; connect to mx.example.com[192.0.2.1]:25:"
         " Connection timed out",
     ),
@@ -180,7 +182,8 @@ RULES: tuple[Rule, ...] = (
 VAGUE: tuple[Rule, ...] = (
     _rule(
         NETWORK,
-        r"try (again )?later|temporary|temporarily|service (is )?(unavailable|not available)|system (is )?(busy|resources)",
+        r"try (again )?later|temporary|temporarily|service (is )?(unavailable|not available)|"
+        r"system (is )?(busy|resources)",
         "451 Temporary local problem - please try later",
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import functools
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -11,10 +10,10 @@ from datetime import UTC, datetime
 
 from gateway.mail import attachments as parts
 from gateway.mail import headers as fields
+from gateway.mail import transfer
 from gateway.mail.address import format_mailbox
-from gateway.mail.container import deserialise as deserialise
-from gateway.mail.container import serialise as serialise
 from gateway.mail.draft import Attachment, Mailbox
+from gateway.mail.submitted import normalise_raw as normalise_raw
 
 LINE_MAX = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1)."""
@@ -58,13 +57,13 @@ def _text(subtype: str, text: str) -> Body:
     charset = "utf-8" if wide else "us-ascii"
     if b"\r" in data or b"\0" in data:
         # A bare CR or a NUL may not travel as it is, and quoted-printable has no room for a bare CR beside line ends.
-        encoding, content = "base64", base64_lines(data.replace(b"\n", b"\r\n"))
+        encoding, content = "base64", transfer.base64_lines(data.replace(b"\n", b"\r\n"))
     elif not wide and max(map(len, data.split(b"\n"))) <= LINE_MAX and not _from_line(data):
         encoding, content = "7bit", data.replace(b"\n", b"\r\n")
     elif 5 * (wide + data.count(b"=")) < len(data):
-        encoding, content = "quoted-printable", quoted_printable(data)
+        encoding, content = "quoted-printable", transfer.quoted_printable(data)
     else:
-        encoding, content = "base64", base64_lines(data.replace(b"\n", b"\r\n"))
+        encoding, content = "base64", transfer.base64_lines(data.replace(b"\n", b"\r\n"))
     header = f"Content-Type: text/{subtype}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n"
     return Body(header.encode("ascii"), content)
 
@@ -74,22 +73,8 @@ def _from_line(data: bytes) -> bool:
     return data.startswith(b"From ") or b"\nFrom " in data
 
 
-def quoted_printable(data: bytes) -> bytes:
-    """RFC 2045 §6.7 of text with LF line ends; the result has CRLF and lines of at most 76."""
-    encoded = binascii.b2a_qp(data, istext=True)
-    if encoded.startswith(b"From "):
-        encoded = b"=46" + encoded[1:]
-    return encoded.replace(b"\nFrom ", b"\n=46rom ").replace(b"\n", b"\r\n")
-
-
-def base64_lines(data: bytes) -> bytes:
-    """RFC 2045 §6.8 in lines of 76."""
-    lines = [binascii.b2a_base64(data[start : start + 57], newline=False) for start in range(0, len(data), 57)]
-    return b"\r\n".join(lines) + b"\r\n" if lines else b""
-
-
 def _attached(part: Attachment) -> Body:
-    return Body(parts.fields(part), base64_lines(part.content))
+    return Body(parts.fields(part), transfer.base64_lines(part.content))
 
 
 def _multipart(subtype: str, bodies: Sequence[Body], parameters: str = "") -> Body:

@@ -10,7 +10,6 @@ from typing import Any
 from gateway import clock, config
 from gateway.dns.records import PublicKey, Purpose, WantedRecord, wanted
 from gateway.dns.verify import Checked
-from gateway.services import senders
 from models.database import Transaction
 from models.domain import DkimKey, SenderDomain
 from models.vocabulary import CHECK_FAILED, CHECK_PENDING, CHECK_VERIFIED, DOMAIN_ENABLED, DOMAIN_PENDING
@@ -101,7 +100,6 @@ def note(tx: Transaction, domain: SenderDomain, checked: Sequence[Checked]) -> V
             enable(domain)
     domain.save()
     _note_keys(domain, checked)
-    tx.after_commit(senders.forget)
     return Verification(domain, now_known, problem or _unanswered(checked))
 
 

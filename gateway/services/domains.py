@@ -12,7 +12,7 @@ from gateway import clock, errors, ids, vault
 from gateway.dns import names
 from gateway.dns import verify as dns_check
 from gateway.mail import dkim as signing
-from gateway.services import domain_checks, senders
+from gateway.services import domain_checks
 from gateway.services.domain_checks import RecordState, Verification, verification_status
 from gateway.services.domain_keys import NewKey, imported, made
 from gateway.services.identity import Caller
@@ -87,7 +87,6 @@ def add(
         _store_keys(domain, keys, trusted=trusted)
         if trusted:
             _trust(domain)
-        tx.after_commit(senders.forget)
         return domain
 
     return _despite_race(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -74,9 +74,7 @@ _KEY = (
     f" k.journey_id, k.action_id, k.expires_ms FROM api_key k {_JOIN.format('k')}"
     " WHERE k.fingerprint IN ({}) AND k.revoked_ms IS NULL"
 )
-_SESSION = (
-    f"SELECT {_ACCOUNT}, s.expires_ms FROM session s {_JOIN.format('s')} WHERE s.token_hash IN ({{}})"
-)
+_SESSION = f"SELECT {_ACCOUNT}, s.expires_ms FROM session s {_JOIN.format('s')} WHERE s.token_hash IN ({{}})"
 _BY_ID = f"SELECT {_ACCOUNT} FROM account a JOIN plan p ON p.id = a.plan_id WHERE a.id = ?"
 _KEY_AT = 5 + len(_PLAN)
 
@@ -139,7 +137,7 @@ def _usable(caller: Caller | None) -> Caller | None:
     return None if caller is None or caller.status == ACCOUNT_DISABLED else caller
 
 
-def authenticate_sender(*, keys: Sequence[str], surfaces: Iterable[str] = (OCTETH,)) -> Caller:
+def authenticate_sender(*, keys: Sequence[str], surfaces: Collection[str] = (OCTETH,)) -> Caller:
     """The caller of a sender-domain key of one of `surfaces`; a valid key wins over invalid ones.
 
     Raises `NotAuthenticated` when none is valid or two belong to different domains. The states of
@@ -241,9 +239,7 @@ def _with_key(row: tuple[Any, ...]) -> Caller:
 _NOTE_SQLITE = (
     "INSERT INTO key_use (key_id, used_ms) VALUES (?, ?) ON CONFLICT (key_id) DO UPDATE SET used_ms = excluded.used_ms"
 )
-_NOTE_MYSQL = (
-    "INSERT INTO key_use (key_id, used_ms) VALUES (?, ?) ON DUPLICATE KEY UPDATE used_ms = VALUES(used_ms)"
-)
+_NOTE_MYSQL = "INSERT INTO key_use (key_id, used_ms) VALUES (?, ?) ON DUPLICATE KEY UPDATE used_ms = VALUES(used_ms)"
 
 
 def _note_use(key_id: int | None) -> None:

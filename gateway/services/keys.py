@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import peewee
 
 from gateway import clock, errors, ids, vault
-from models import ApiKey
+from models.api import ApiKey
 from models.database import Transaction, in_transaction
 from models.vocabulary import SURFACES
 
@@ -75,9 +75,7 @@ def create_key(
 def check_value(value: str) -> None:
     """Raises `Invalid` unless the text can be a key: 8 to 200 visible ASCII characters."""
     if not _SHORTEST <= len(value) <= _LONGEST or not all("!" <= char <= "~" for char in value):
-        raise errors.Invalid(
-            f"A key should have {_SHORTEST} to {_LONGEST} visible ASCII characters.", field="value"
-        )
+        raise errors.Invalid(f"A key should have {_SHORTEST} to {_LONGEST} visible ASCII characters.", field="value")
 
 
 def prefix_of(text: str, surface: str) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
-import limits as rate_limits
+from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway import clock, errors
+from gateway import clock, config, errors
 from gateway.services import scratchpad
 from gateway.services.identity import Caller
 from models import database as db
 
-LOGIN_WINDOW = 15 * 60
-"""Seconds in which failed logins are counted."""
+LOGIN_MINUTES = 15
+"""The window in which failed logins are counted."""
 
 # On MySQL assignments run from left to right, so `n` must still see the old expiry.
 _COUNT_SQLITE = (
@@ -63,9 +62,7 @@ class _ScratchStorage(Storage):
         return self.count(key, int(expiry), amount)[0]
 
     def get(self, key: str) -> int:
-        found = scratchpad.rows(
-            "SELECT n FROM rate_counter WHERE `key` = ? AND expires_ms > ?", (key, clock.now_ms())
-        )
+        found = scratchpad.rows("SELECT n FROM rate_counter WHERE `key` = ? AND expires_ms > ?", (key, clock.now_ms()))
         return int(found[0][0]) if found else 0
 
     def get_expiry(self, key: str) -> float:
@@ -85,7 +82,7 @@ class _ScratchStorage(Storage):
         return int(found[0][0]) if found else None
 
 
-_storage: Any = _ScratchStorage()
+_storage = _ScratchStorage()
 _limiter = FixedWindowRateLimiter(_storage)
 
 
@@ -104,3 +101,44 @@ def admit(caller: Caller) -> RateState:
     if number > limit:
         raise errors.RateLimited(retry_after=reset, attempts=limit, limit=limit, window=window)
     return RateState(limit, limit - number, reset, window)
+
+
+def login_key(door: str, username: str, ip: str) -> str:
+    """What failed logins are counted under: a user name, in any case, from one address at one door."""
+    return f"{door}:" + hashlib.sha256(f"{username.lower()}\0{ip}".encode("utf-8", "replace")).hexdigest()[:40]
+
+
+def check_login(who: str) -> None:
+    """Raises `RateLimited` once too many logins of `who` have failed."""
+    if not _limiter.test(_login_limit(), who):
+        raise _too_many_logins(who)
+
+
+def note_failure(who: str) -> None:
+    """Count a failed login."""
+    _limiter.hit(_login_limit(), who)
+
+
+def attempt_login(who: str) -> None:
+    """Count a login before it is checked, so that parallel guesses cannot pass together; raises `RateLimited`."""
+    if not _limiter.hit(_login_limit(), who):
+        raise _too_many_logins(who)
+
+
+def forgive(who: str) -> None:
+    """Forget the failures after a login that succeeded."""
+    _limiter.clear(_login_limit(), who)
+
+
+def _login_limit() -> RateLimitItem:
+    return RateLimitItemPerMinute(config.settings().login_attempts, LOGIN_MINUTES, namespace="login")
+
+
+def _too_many_logins(who: str) -> errors.RateLimited:
+    reset = _limiter.get_window_stats(_login_limit(), who).reset_time
+    seconds = max(1, round(reset - clock.now_ms() / 1000))
+    return errors.RateLimited(
+        f"Too many failed logins. Wait for {seconds} seconds.",
+        retry_after=seconds,
+        attempts=config.settings().login_attempts,
+    )

@@ -6,6 +6,7 @@ import hmac
 import logging
 import unicodedata
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway import clock, errors, ids, vault
 from gateway.mail import address
@@ -59,25 +60,12 @@ _SELECT = (
 )
 
 
-def _row(row: tuple[object, ...]) -> SmtpLogin:
-    login_id, uuid, domain_id, domain, username, name, email, reply_name, reply_email, active, status, created = row
-    return SmtpLogin(
-        id=int(str(login_id)),
-        uuid=_hex(uuid),
-        domain_id=int(str(domain_id)),
-        domain=str(domain),
-        username=str(username),
-        from_name=str(name),
-        from_email=str(email),
-        reply_to_name=str(reply_name),
-        reply_to_email=str(reply_email),
-        active=bool(active) and status == DOMAIN_ENABLED,
-        created_ms=int(str(created)),
-    )
+def _row(row: tuple[Any, ...]) -> SmtpLogin:
+    active = bool(row[9]) and row[10] == DOMAIN_ENABLED
+    return SmtpLogin(row[0], _hex(row[1]), *row[2:9], active, row[11])
 
 
-def _hex(uuid: object) -> str:
-    assert isinstance(uuid, (bytes, bytearray, memoryview))
+def _hex(uuid: Any) -> str:
     return bytes(uuid).hex()
 
 

@@ -128,18 +128,20 @@ def remove(tx: db.Transaction, *, account_id: int, domain_id: int, address: str,
 def check(
     tx: db.Transaction | None, *, account_id: int, domain_id: int, addresses: Sequence[str]
 ) -> dict[str, Suppressed]:
-    """Which of the addresses must not be written to by this domain now, and why, by normalised address.
+    """Which of the addresses must not be written to by this domain now, and why.
 
-    Of several rows for one address the one that lasts longest answers, then the oldest. `tx` None reads
-    outside a transaction. One query per 500 addresses.
+    The keys are spelled as they were asked for. Of several rows for one address the one that lasts longest
+    answers, then the oldest. `tx` None reads outside a transaction. One query per 500 addresses.
     """
-    wanted = list({normalise(address): None for address in addresses})
+    spellings: dict[str, list[str]] = {}
+    for address in dict.fromkeys(addresses):
+        spellings.setdefault(normalise(address), []).append(address)
     found: dict[str, Suppressed] = {}
-    for row in _find(tx, account_id, domain_id, wanted):
+    for row in _find(tx, account_id, domain_id, list(spellings)):
         best = found.get(row.address)
         if best is None or _rank(row) < _rank(best):
             found[row.address] = row
-    return found
+    return {spelling: row for address, row in found.items() for spelling in spellings[address]}
 
 
 def _find(tx: db.Transaction | None, account_id: int, domain_id: int, addresses: list[str]) -> Iterator[Suppressed]:

@@ -12,9 +12,10 @@ from gateway import clock, config, errors, ids, vault
 from gateway.services import domains, event_words
 from gateway.services.identity import OCTETH, Caller
 from gateway.transports import http_call
-from models import Lane, Webhook
 from models.database import Transaction, in_transaction
+from models.delivery import Lane
 from models.vocabulary import DOMAIN_DISABLED, DOMAIN_SUSPENDED, EventKind, LaneKind
+from models.webhook import Webhook
 
 ACTIVE, DISABLED = "active", "disabled"
 
@@ -109,7 +110,8 @@ def delete(*, caller: Caller, domain_id: int, webhook_id: int) -> None:
 
     def work(tx: Transaction) -> bool:
         found = tx.execute(
-            "UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND domain_id = ? AND deleted_ms IS NULL",
+            "UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND domain_id = ?"
+            " AND deleted_ms IS NULL",
             (clock.now_ms(), webhook_id, caller.account_id, domain.id),
         ).rowcount
         if found:
@@ -167,7 +169,8 @@ def _check_limit(tx: Transaction, caller: Caller) -> None:
     most = caller.plan.max_webhooks
     if most is None:
         return
-    tx.rows("SELECT id FROM account WHERE id = ?" + (" FOR UPDATE" if tx.dialect == "mysql" else ""), (caller.account_id,))
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    tx.rows(f"SELECT id FROM account WHERE id = ?{lock}", (caller.account_id,))
     count = tx.rows(
         "SELECT COUNT(*) FROM webhook WHERE account_id = ? AND deleted_ms IS NULL", (caller.account_id,)
     )

@@ -27,7 +27,7 @@ class Dialogue:
         self._lines.append(f"-- {text[:_REPLY]}")
 
     def take(self) -> str:
-        """All of it, at most `LIMIT` bytes, and begin anew; what is too long loses its middle, for the end tells most."""
+        """All of it, at most `LIMIT` bytes, and begin anew; too long a one loses its middle, for the end tells most."""
         text = "\n".join(self._lines)
         self._lines.clear()
         if len(text) <= LIMIT // 4:

@@ -160,17 +160,21 @@ def _exchange(
 ) -> Reply:
     watchdog = _own().watchdog
     watchdog.set_deadline(deadline)
-    response = _own().pools.get(target, address).urlopen(
-        "POST",
-        target.path,
-        body=body,
-        headers=headers,
-        retries=False,
-        redirect=False,
-        assert_same_host=False,
-        timeout=urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left),
-        preload_content=False,
-        decode_content=False,
+    response = (
+        _own()
+        .pools.get(target, address)
+        .urlopen(
+            "POST",
+            target.path,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left),
+            preload_content=False,
+            decode_content=False,
+        )
     )
     retry_after = response.headers.get("Retry-After")
     status = int(response.status)

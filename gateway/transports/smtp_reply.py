@@ -44,11 +44,11 @@ class Broken(Exception):
         self.reply = reply
 
 
-def reason(error: OSError) -> str:
+def reason(error: Exception) -> str:
     """The error in words that do not change from run to run."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    return error.strerror or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class Reader:

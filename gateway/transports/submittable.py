@@ -11,6 +11,9 @@ _QUOTED = r"\"(?:[^\"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*\""
 _DOMAIN = r"(?:[^\s\"<>@\\,;:()\[\]\x00-\x1f\x7f]+|\[[0-9A-Za-z:.]+\])"
 _MAILBOX = re.compile(rf"(?:{_UNQUOTED}|{_QUOTED})@{_DOMAIN}")
 
+END = b".\r\n"
+"""What follows the last CRLF of a message on the wire."""
+
 _LONGEST = 500 - len("MAIL FROM:<> SIZE=1000000000 BODY=8BITMIME SMTPUTF8")
 """Octets of an address so that its command fits in 512 with CRLF (RFC 5321 §4.5.3.1.4)."""
 
@@ -43,4 +46,6 @@ def stuffed(message: bytes) -> bytes:
         message = message.replace(b"\r\n.", b"\r\n..")
     if message.startswith(b"."):
         message = b"." + message
-    return message + b".\r\n" if message.endswith(b"\r\n") or not message else message + b"\r\n.\r\n"
+    if message and not message.endswith(b"\r\n"):
+        message += b"\r\n"
+    return message + END

@@ -57,9 +57,7 @@ def sender_keys(request: Request, params: Mapping[str, Any]) -> list[str]:
     return keys
 
 
-def enter(
-    request: Request, params: Mapping[str, Any], *, no_key: tuple[int, str] = MISSING_KEY
-) -> identity.Caller:
+def enter(request: Request, params: Mapping[str, Any], *, no_key: tuple[int, str] = MISSING_KEY) -> identity.Caller:
     """The caller of the sender key, admitted by the request rate; raises `Refused`.
 
     `no_key` is what a request without any key is told: 1 on `/email` and `/events`, 13 on `/webhooks`.

@@ -69,6 +69,18 @@ class Sender:
         """Another enabled domain and its key."""
         return add_domain(self.account.id if account_id is None else account_id, name)
 
+    @staticmethod
+    def count(table: str) -> int:
+        return int(db.rows(f"SELECT COUNT(*) FROM {table}")[0][0])
+
+    def stored(self) -> list[str]:
+        """Tables that hold something of a message; empty after every refusal."""
+        tables = ("message", "delivery", "event", "content", "content_part", "idempotency_key", "counter")
+        return [table for table in tables if self.count(table)]
+
+    def add_key(self, **columns: Any) -> str:
+        return add_key(self.account.id, self.domain.id, **columns)
+
     def change(self, row: Any, **values: Any) -> None:
         """Change a stored row and forget what the process knew."""
         for name, value in values.items():
@@ -140,14 +152,3 @@ def sender(served: str) -> Iterator[Sender]:
     made = Sender(f"{served}/api/v1/email", account, plan, domain, key)
     yield made
     made.session.close()
-
-
-def count(table: str) -> int:
-    return int(db.rows(f"SELECT COUNT(*) FROM {table}")[0][0])
-
-
-def stored_nothing() -> bool:
-    """No message, delivery, event, content or idempotency row is there."""
-    return all(
-        count(table) == 0 for table in ("message", "delivery", "event", "content", "content_part", "idempotency_key")
-    )

@@ -1,0 +1,48 @@
+"""`commandpost key`."""
+
+from __future__ import annotations
+
+import click
+
+from cli import opening
+from cli.answer import Answer, fields, verb
+from gateway.services import users
+from models.vocabulary import SURFACES
+
+
+@click.group()
+def key() -> None:
+    """API keys."""
+
+
+@key.command()
+@click.option("--user", "email", required=True, help="Email address of the account.")
+@click.option("--domain", help="A sender key of this domain; without it a key of the account.")
+@click.option("--surface", type=click.Choice(SURFACES), default="octeth", show_default=True)
+@click.option("--scope", "scopes", multiple=True, help="What the key may do; repeat it. Without one: everything.")
+@click.option("--test", "test", is_flag=True, help="A test key: everything is checked, nothing is delivered.")
+@click.option("--value", help="The key itself, where clients hold one already.")
+@click.option("--description", default="", help="What the key is for.")
+@verb
+def add(
+    email: str,
+    domain: str | None,
+    surface: str,
+    scopes: tuple[str, ...],
+    test: bool,
+    value: str | None,
+    description: str,
+) -> Answer:
+    """Make or import a key."""
+    with opening.store():
+        made = users.add_key(
+            email=email,
+            domain=domain,
+            surface=surface,
+            scopes=scopes,
+            live=not test,
+            value=value,
+            description=description,
+        )
+    data = {name: made[name] for name in ("id", "key", "prefix", "surface")}
+    return Answer(data, fields(data.items()))

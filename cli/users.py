@@ -1,0 +1,58 @@
+"""`commandpost user`."""
+
+from __future__ import annotations
+
+import click
+
+from cli import opening
+from cli.answer import Answer, fields, verb
+from gateway.services import users
+from models.vocabulary import ROLE_OPERATOR, ROLE_USER
+
+
+@click.group()
+def user() -> None:
+    """Accounts."""
+
+
+@user.command()
+@click.option("--email", required=True, help="Address and login of the account.")
+@click.option("--password", help="Without one, nobody can log in; API keys work.")
+@click.option("--api-key", help="The account's API key, where clients hold one already.")
+@click.option("--name", default="", help="Name of the person or company.")
+@click.option("--operator", is_flag=True, help="May administer the installation.")
+@verb
+def add(email: str, password: str | None, api_key: str | None, name: str, operator: bool) -> Answer:
+    """Make an account with an API key of its own."""
+    with opening.store():
+        made = users.add(
+            email=email,
+            password=password,
+            api_key=api_key,
+            name=name,
+            role=ROLE_OPERATOR if operator else ROLE_USER,
+        )
+    data = {name: made[name] for name in ("id", "email", "api_key")}
+    return Answer(data, fields(data.items()))
+
+
+@user.command()
+@click.option("--email", required=True)
+@click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True)
+@verb
+def password(email: str, password: str) -> Answer:
+    """Set the password; every session of the account ends."""
+    with opening.store():
+        users.set_password(email=email, password=password)
+    return Answer({"email": email}, f"the password of {email} is set")
+
+
+@user.command()
+@click.option("--email", required=True)
+@click.argument("status", type=click.Choice(users.STATUSES))
+@verb
+def status(email: str, status: str) -> Answer:
+    """Set the account's status; a disabled one can neither log in nor send."""
+    with opening.store():
+        users.set_status(email=email, status=status)
+    return Answer({"email": email, "status": status}, f"{email} is {status}")

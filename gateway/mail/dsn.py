@@ -1,0 +1,158 @@
+"""Delivery status notifications (RFC 3464) and the bounces of servers that never heard of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.mail import classify, verp
+from gateway.mail import parse as mime
+from gateway.mail.parse import Fields, Part
+
+FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = "failed", "delayed", "delivered", "relayed", "expanded"
+
+STATUS_KINDS = ("message/delivery-status", "message/global-delivery-status")
+ORIGINAL_KINDS = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers")
+_TEXT_MAX = 64 * 1024
+
+_STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+_CODE = re.compile(r"(?<![\d.])([245]\d\d)(?![\d.])")
+_DAEMON = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system|maildaemon|mail-daemon", re.IGNORECASE)
+_SUBJECT = re.compile(
+    r"undeliver|delivery (?:status )?(?:notification|failure|has failed|problem)|"
+    r"(?:mail|message) delivery (?:failed|failure)|"
+    r"returned (?:mail|to sender)|failure notice|delivery report|nicht zustellbar|unzustellbar|non remis|no entregado",
+    re.IGNORECASE,
+)
+_DELAY = re.compile(
+    r"delayed|warning|will (?:keep|be retried|continue)|still trying|no action is required", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"[^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}")
+_NAMED = re.compile(r"^ {0,4}<?([^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}?)>?:?\s*$", re.MULTILINE)
+_REPLY = re.compile(r"(?:^|said:|error:|\s|\()((?:[45]\d\d)[ -](?:#?[45]\.\d{1,3}\.\d{1,3}\s)?[^\n]{3,400})")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientStatus:
+    """`action` is one of the five of RFC 3464 §2.3.3; `status` an RFC 3463 code or ''; `code` an SMTP reply code."""
+
+    recipient: str
+    action: str
+    status: str
+    code: int | None
+    diagnostic: str
+    remote_mta: str
+    original_recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`message_id` without brackets and `delivery_id` are of the message that the report is about, if it tells."""
+
+    recipients: tuple[RecipientStatus, ...]
+    reporting_mta: str = ""
+    message_id: str = ""
+    delivery_id: int | None = None
+    standard: bool = True  # False: read from the words of a bounce, not from RFC 3464 fields
+
+
+def parse(raw: bytes) -> Report | None:
+    """What a delivery report says, None for any other message; never raises."""
+    top = mime.read(raw)
+    leaves = mime.leaves(top)
+    status = next((leaf for leaf in leaves if leaf.kind in STATUS_KINDS), None)
+    message_id, delivery_id = original(top, leaves)
+    if status is not None:
+        blocks = _blocks(status.content())
+        recipients = tuple(found for found in map(_recipient, blocks) if found is not None)
+        if recipients:
+            reporting = _typed(next((first for b in blocks if (first := mime.first(b, "reporting-mta"))), ""))
+            return Report(recipients, reporting, message_id, delivery_id)
+    return _worded(top, leaves, message_id, delivery_id)
+
+
+def original(top: Part, leaves: list[Part]) -> tuple[str, int | None]:
+    """The Message-ID of the message that a report quotes, and the delivery that its return path names."""
+    message_id, delivery_id = "", None
+    for leaf in leaves:
+        if leaf.kind in ORIGINAL_KINDS:
+            fields, _ = mime.split(leaf.content().lstrip(b"\r\n"))
+            message_id = mime.first(fields, "message-id").strip("<> ")[:998]
+            delivery_id = verp.decode(mime.first(fields, "return-path"))
+            break
+    if delivery_id is None:
+        names = (b"to", b"delivered-to", b"x-original-to", b"envelope-to")
+        lines = (mime.value(line) for name, line in top.fields if name in names)
+        found = (verp.decode(text) for line in lines for text in _ADDRESS.findall(line[:4096]))
+        delivery_id = next((number for number in found if number is not None), None)
+    return message_id, delivery_id
+
+
+def _blocks(content: bytes) -> list[Fields]:
+    """The groups of fields between blank lines (RFC 3464 §2.1)."""
+    blocks: list[Fields] = []
+    for text in re.split(rb"\r\n(?:[ \t]*\r\n)+", content.strip(b"\r\n "))[: mime.PARTS_MAX]:
+        fields, _ = mime.split(text + b"\r\n")
+        if fields:
+            blocks.append(fields)
+    return blocks
+
+
+def _typed(text: str) -> str:
+    """What follows the type of `rfc822; jane@example.com` or `dns; mx.example.com`."""
+    kind, semicolon, rest = text.partition(";")
+    return (rest if semicolon and "@" not in kind else text).strip(" <>\t")[:998]
+
+
+def _recipient(fields: Fields) -> RecipientStatus | None:
+    final = _typed(mime.first(fields, "final-recipient"))
+    first = _typed(mime.first(fields, "original-recipient"))
+    action = mime.first(fields, "action").strip().lower().partition(" ")[0]
+    diagnostic = _typed(mime.first(fields, "diagnostic-code"))
+    found = _STATUS.search(mime.first(fields, "status")[:200])
+    status = found[0] if found else classify.enhanced_code(diagnostic)
+    if not (final or first or action) or not (action or status):
+        return None
+    if action not in (FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED):
+        action = {"2": DELIVERED, "4": DELAYED}.get(status[:1], FAILED)
+    if found and found[0].endswith(".0.0") and classify.enhanced_code(diagnostic)[:1] == status[:1]:
+        status = classify.enhanced_code(diagnostic)  # 5.0.0 says nothing that the remote's own code does not say better
+    code = _CODE.search(diagnostic[:200])
+    return RecipientStatus(
+        recipient=final or first,
+        action=action,
+        status=status,
+        code=int(code[1]) if code else None,
+        diagnostic=diagnostic,
+        remote_mta=_typed(mime.first(fields, "remote-mta")),
+        original_recipient=first,
+    )
+
+
+def _worded(top: Part, leaves: list[Part], message_id: str, delivery_id: int | None) -> Report | None:
+    """A bounce in prose (qmail, Exim, old gateways): who writes, under which subject, and the reply it quotes."""
+    named = _ADDRESS.findall(mime.first(top.fields, "x-failed-recipients")[:4096])
+    subject = mime.first(top.fields, "subject")[:998]
+    sender = mime.first(top.fields, "from")[:998]
+    if not named and not (_DAEMON.search(sender) and _SUBJECT.search(subject)):
+        return None
+    text = next((leaf.text()[:_TEXT_MAX] for leaf in leaves if leaf.kind in ("text/plain", "text/html")), "")
+    # Below this line Exim and qmail quote our own message, whose words prove nothing.
+    text = re.split(r"\n-{2,} ?(?:this is a copy|below this line|the original)", text, maxsplit=1, flags=re.IGNORECASE)[
+        0
+    ]
+    reply = _REPLY.search(text)
+    diagnostic = " ".join(reply[1].split()) if reply else " ".join(text.split())[:400]
+    status = classify.enhanced_code(diagnostic) if reply else classify.enhanced_code(text)
+    if not reply and not status and not classify.category(0, "", text):
+        return None
+    delayed = status.startswith("4") or bool(_DELAY.search(subject)) or (not status and diagnostic[:1] == "4")
+    recipients = list(dict.fromkeys(named or _NAMED.findall(text)))[: mime.PARTS_MAX] or [""]
+    action = DELAYED if delayed else FAILED
+    code = int(reply[1][:3]) if reply else None
+    return Report(
+        tuple(RecipientStatus(one, action, status, code, diagnostic, "") for one in recipients),
+        message_id=message_id,
+        delivery_id=delivery_id,
+        standard=False,
+    )

@@ -1,0 +1,327 @@
+"""The rows of webhook calls: which endpoints are ready, who holds what, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway import clock, ids, vault
+from gateway.services import webhooks
+from gateway.transports.http_call import Reply
+from models import database as db
+
+LEASE_MS = 60_000
+"""How long a claim holds. A call ends within 15 s, and none is begun in the last 20."""
+
+_ANSWER_KEPT = 4096
+_ERROR_KEPT = 255
+_DUE = {"sqlite": "", "mysql": "FORCE INDEX (webhook_delivery_webhook_id_due_ms)"}
+_ORDER = {"sqlite": "", "mysql": "FORCE INDEX (webhook_delivery_webhook_id_message_id_id)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An endpoint with something due; `strikes` calls in a row have not reached it."""
+
+    id: int
+    strikes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the calls of one claim go."""
+
+    id: int
+    surface: str
+    url: str
+    secret: str
+    strikes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One event for one endpoint, held under `fence` until `lease_ms`."""
+
+    id: int
+    uuid: UUID
+    message_id: int
+    event_id: int
+    fence: int
+    attempts: int
+    due_ms: int  # before the claim
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What becomes of a call: `due_ms` None is the end (`told` or dead). `reply` None: it was not tried."""
+
+    call: Call
+    told: bool
+    due_ms: int | None
+    reply: Reply | None = None
+    started_ms: int = 0
+
+
+@dataclass(slots=True)
+class Claim:
+    endpoint: Endpoint
+    calls: list[Call]  # by (due, id); within a message in order and without a gap
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of the endpoint after some calls."""
+
+    strikes: int = 0
+    pause_ms: int = 0  # from now on
+    cause: str = ""
+    gone: bool = False  # it answered 410
+
+
+def ready(most: int, busy: Collection[int] = ()) -> list[Ready]:
+    """Endpoints that have something due, are not paused and that nobody talks to; the longest overdue first."""
+    now = clock.now_ms()
+    first = (
+        f"(SELECT d.due_ms FROM webhook_delivery d {_DUE[db.dialect()]}"
+        " WHERE d.webhook_id = w.id AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1)"
+    )
+    rows = db.rows(
+        f"SELECT w.id, w.strikes, {first} AS due FROM webhook w JOIN lane l ON l.id = w.lane_id"
+        f" WHERE w.busy_until_ms <= ? AND l.paused_until_ms <= ? AND {first} <= ? ORDER BY due LIMIT ?",
+        (now, now, now, most + len(busy)),
+    )
+    return [Ready(id_, strikes) for id_, strikes, _ in rows if id_ not in busy][:most]
+
+
+def acquire(webhook_id: int) -> int | None:
+    """Become the one worker that talks to the endpoint; the token for the other calls, None when another is."""
+    now = clock.now_ms()
+    token = _token(now)
+
+    def work(tx: db.Transaction) -> int | None:
+        taken = tx.execute(
+            "UPDATE webhook SET busy_until_ms = ? WHERE id = ? AND busy_until_ms <= ?", (token, webhook_id, now)
+        ).rowcount
+        return token if taken else None
+
+    return db.in_transaction(work)
+
+
+def any_due(webhook_id: int) -> bool:
+    return bool(
+        db.rows(
+            f"SELECT id FROM webhook_delivery {_DUE[db.dialect()]} WHERE webhook_id = ? AND due_ms <= ? LIMIT 1",
+            (webhook_id, clock.now_ms()),
+        )
+    )
+
+
+def claim(webhook_id: int, token: int, limit: int, held: Collection[int] = ()) -> tuple[Claim | None, int | None]:
+    """Take up to `limit` due calls; `held` are messages whose earlier calls the caller holds already.
+
+    A call whose predecessor of the same message is neither here nor held gets the predecessor's time.
+    Returns the claim (None when there is nothing) and the new token (None: the lease is lost).
+    """
+
+    def work(tx: db.Transaction) -> tuple[Claim | None, int | None]:
+        now = clock.now_ms()
+        lease = _token(now)
+        if not tx.execute(
+            "UPDATE webhook SET busy_until_ms = ? WHERE id = ? AND busy_until_ms = ?", (lease, webhook_id, token)
+        ).rowcount:
+            return None, None
+        endpoint = _endpoint(tx, webhook_id)
+        if endpoint is None:
+            webhooks.bury(tx, webhook_id, "the webhook is disabled or deleted")
+            return None, lease
+        skip = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
+        rows = tx.rows(
+            "SELECT id, uuid, message_id, event_id, fence, attempts, due_ms FROM webhook_delivery"
+            f" {_DUE[tx.dialect]} WHERE webhook_id = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT ?{skip}",
+            (webhook_id, now, limit),
+        )
+        free, blocked = _in_order(tx, webhook_id, rows, held)
+        if blocked:
+            tx.executemany("UPDATE webhook_delivery SET due_ms = ? WHERE id = ?", blocked)
+        if not free:
+            return None, lease
+        until = now + LEASE_MS
+        tx.execute(
+            "UPDATE webhook_delivery SET due_ms = ?, fence = fence + 1"
+            f" WHERE id IN ({', '.join('?' * len(free))})",
+            (until, *(row[0] for row in free)),
+        )
+        calls = [
+            Call(id_, UUID(bytes=bytes(uuid)), message_id, event_id, fence + 1, attempts, due_ms, until)
+            for id_, uuid, message_id, event_id, fence, attempts, due_ms in free
+        ]
+        return Claim(endpoint, calls), lease
+
+    return db.in_transaction(work)
+
+
+def finish(webhook_id: int, token: int, done: Sequence[Done], verdict: Verdict, *, release: bool) -> None:
+    """Write what became of calls whose claims still hold, the attempts, and what is known of the endpoint."""
+
+    def work(tx: db.Transaction) -> None:
+        _settle(tx, done)
+        _record(tx, done)
+        last = next((one for one in reversed(done) if one.reply is not None), None)
+        if last is not None and last.reply is not None:
+            tx.execute(
+                "UPDATE webhook SET last_code = ?, last_ms = ?, last_tries = ?, strikes = ? WHERE id = ?",
+                (last.reply.status, clock.now_ms(), last.call.attempts + 1, verdict.strikes, webhook_id),
+            )
+        if verdict.gone:
+            tx.execute("UPDATE webhook SET status = 'disabled' WHERE id = ?", (webhook_id,))
+            webhooks.bury(tx, webhook_id, "the endpoint answered 410 Gone")
+        elif verdict.pause_ms:
+            tx.execute(
+                "UPDATE lane SET paused_until_ms = ?, cause = ? WHERE id ="
+                " (SELECT lane_id FROM webhook WHERE id = ?)",
+                (clock.now_ms() + verdict.pause_ms, verdict.cause[:_ERROR_KEPT], webhook_id),
+            )
+        if release:
+            tx.execute(
+                "UPDATE webhook SET busy_until_ms = 0 WHERE id = ? AND busy_until_ms = ?", (webhook_id, token)
+            )
+
+    db.in_transaction(work)
+
+
+def _token(now: int) -> int:
+    """The lease's end, spread over a second: its value also tells one holder from the next."""
+    return now + LEASE_MS + round(1000 * ids.jitter(1.0))
+
+
+def _endpoint(tx: db.Transaction, webhook_id: int) -> Endpoint | None:
+    rows = tx.rows(
+        "SELECT uuid, surface, url, secret, strikes, status, deleted_ms FROM webhook WHERE id = ?", (webhook_id,)
+    )
+    for uuid, surface, url, secret, strikes, status, deleted_ms in rows:
+        if status == webhooks.ACTIVE and deleted_ms is None:
+            return Endpoint(webhook_id, surface, url, vault.unseal(secret, bytes(uuid).hex()), strikes)
+    return None
+
+
+def _in_order(
+    tx: db.Transaction, webhook_id: int, rows: list[tuple[Any, ...]], held: Collection[int]
+) -> tuple[list[tuple[Any, ...]], list[tuple[int, int]]]:
+    """The rows that may go, in order within their message, and (due, id) for those that have to wait."""
+    chains: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        chains.setdefault(row[2], []).append(row)
+    for chain in chains.values():
+        chain.sort(key=lambda row: row[0])
+    unknown = [chain[0][0] for message_id, chain in chains.items() if message_id not in held]
+    first = _first_live(tx, unknown)
+    free: list[tuple[Any, ...]] = []
+    blocked: list[tuple[int, int]] = []
+    for message_id, chain in chains.items():
+        before, due = first.get(message_id, (chain[0][0], 0))
+        if before != chain[0][0]:
+            blocked.extend((due, row[0]) for row in chain)
+            continue
+        waits = _gap(tx, webhook_id, message_id, chain) if len(chain) > 1 or message_id in held else None
+        for row in chain:
+            if waits is not None and row[0] > waits[0]:
+                blocked.append((waits[1], row[0]))
+            else:
+                free.append(row)
+    return free, blocked
+
+
+def _first_live(tx: db.Transaction, row_ids: list[int]) -> dict[int, tuple[int, int]]:
+    """By message: id and time of the endpoint's first row that is still to be told."""
+    if not row_ids:
+        return {}
+    found = tx.rows(
+        "SELECT d.message_id, (SELECT p.id FROM webhook_delivery p"
+        f" {_ORDER[tx.dialect]} WHERE p.webhook_id = d.webhook_id AND p.message_id = d.message_id"
+        " AND p.due_ms IS NOT NULL ORDER BY p.id LIMIT 1) FROM webhook_delivery d"
+        f" WHERE d.id IN ({', '.join('?' * len(row_ids))})",
+        row_ids,
+    )
+    others = [first for _, first in found if first not in set(row_ids)]
+    times: dict[int, int] = {}
+    if others:
+        times = dict(
+            tx.rows(f"SELECT id, due_ms FROM webhook_delivery WHERE id IN ({', '.join('?' * len(others))})", others)
+        )
+    return {message_id: (first, times.get(first, 0)) for message_id, first in found}
+
+
+def _gap(
+    tx: db.Transaction, webhook_id: int, message_id: int, chain: list[tuple[Any, ...]]
+) -> tuple[int, int] | None:
+    """The first row of the message that is due later than now although a row of the chain follows it."""
+    ours = [row[0] for row in chain]
+    now = clock.now_ms()
+    rows = tx.rows(
+        f"SELECT id, due_ms FROM webhook_delivery {_ORDER[tx.dialect]} WHERE webhook_id = ? AND message_id = ?"
+        f" AND id > ? AND id < ? AND due_ms IS NOT NULL AND id NOT IN ({', '.join('?' * len(ours))})"
+        " ORDER BY id LIMIT 1",
+        (webhook_id, message_id, ours[0], ours[-1], *ours),
+    )
+    return (rows[0][0], max(rows[0][1], now)) if rows else None
+
+
+def _settle(tx: db.Transaction, done: Sequence[Done]) -> None:
+    told: dict[int | None, list[Call]] = {}
+    for one in done:
+        if one.told:
+            told.setdefault(one.reply.status if one.reply else None, []).append(one.call)
+    values = "VALUES " if tx.dialect == "sqlite" else ""
+    for code, calls in told.items():
+        marks = ", ".join(["(?, ?)"] * len(calls))
+        tx.execute(
+            "UPDATE webhook_delivery SET state = 'told', due_ms = NULL, attempts = attempts + 1, last_code = ?,"
+            f" last_error = '' WHERE (id, fence) IN ({values}{marks})",
+            (code, *(value for call in calls for value in (call.id, call.fence))),
+        )
+    for one in done:
+        if one.told:
+            continue
+        if one.reply is None:
+            tx.execute(
+                "UPDATE webhook_delivery SET due_ms = ? WHERE id = ? AND fence = ? AND due_ms IS NOT NULL",
+                (one.due_ms, one.call.id, one.call.fence),
+            )
+        else:
+            tx.execute(
+                "UPDATE webhook_delivery SET state = ?, due_ms = ?, attempts = attempts + 1, last_code = ?,"
+                " last_error = ? WHERE id = ? AND fence = ?",
+                (
+                    "dead" if one.due_ms is None else "live",
+                    one.due_ms,
+                    one.reply.status,
+                    one.reply.error or f"the endpoint answered {one.reply.status}",
+                    one.call.id,
+                    one.call.fence,
+                ),
+            )
+
+
+def _record(tx: db.Transaction, done: Sequence[Done]) -> None:
+    rows = [
+        (
+            one.call.id,
+            one.call.attempts + 1,
+            one.reply.status,
+            one.reply.error[:_ERROR_KEPT],
+            one.reply.body[:_ANSWER_KEPT].decode("utf-8", "replace"),
+            one.started_ms,
+            one.reply.ms,
+        )
+        for one in done
+        if one.reply is not None
+    ]
+    if rows:
+        tx.executemany(
+            "INSERT INTO webhook_attempt (webhook_delivery_id, no, code, error, answer, started_ms, ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )

@@ -1,0 +1,7 @@
+"""The web's cast, for commands that are called through their door."""
+
+from __future__ import annotations
+
+from tests.web.conftest import app, client, operator, owner
+
+__all__ = ["app", "client", "operator", "owner"]
