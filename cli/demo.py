@@ -47,10 +47,14 @@ def wait_until_healthy(settings: config.Settings, seconds: float = _PATIENCE) ->
     return False
 
 
+def reachable(host: str) -> str:
+    """Where a listener on `host` is reached from here."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
 def health(settings: config.Settings) -> tuple[int, bytes]:
     """Status and body of `/health`; status 0 while nothing answers."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)  # noqa: S104 - compared
-    connection = http.client.HTTPConnection(host, settings.http.port, timeout=5)
+    connection = http.client.HTTPConnection(reachable(settings.http.host), settings.http.port, timeout=5)
     try:
         connection.request("GET", "/health")
         answer = connection.getresponse()
@@ -68,9 +72,8 @@ def greeting(settings: config.Settings) -> str:
         domain = domains.find_by_name(caller=caller, name=DOMAIN)
     except errors.NotFound:
         return f"Commandpost serves at {settings.base_url}; this database has no demo account {EMAIL}."
-    finally:
-        db.close()
     sender_key = _sender_key(caller, domain.id)
+    db.close()
     fresh = _take_fresh(settings.data / _FRESH)
     lines = ["", f"Commandpost serves at {settings.base_url}", ""]
     lines += [f"  account      {EMAIL}"]
@@ -96,7 +99,7 @@ def _curl(settings: config.Settings, sender_key: str) -> str:
             "From": {"Name": "Demo", "Email": f"hello@{DOMAIN}"},
             "To": [{"Name": "Jane Doe", "Email": "jane@example.net"}],
             "Subject": "Hello from Commandpost",
-            "ContentType": "both",
+            "ContentType": "html",
             "PlainContent": "It works.",
             "HTMLContent": "<p>It <b>works</b>.</p>",
         }
@@ -110,7 +113,7 @@ def _curl(settings: config.Settings, sender_key: str) -> str:
 
 def _sender_key(caller: Caller, domain_id: int) -> str:
     """The newest sender key that can be shown."""
-    return ""
+    return next((row.key for row in reversed(apis.list_(caller=caller, domain_id=domain_id)) if row.key), "")
 
 
 def _take_fresh(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli import opening
-from cli.answer import Answer, Failed, USAGE, fields, table, verb
+from cli.answer import USAGE, Answer, Failed, fields, table, verb
 from gateway.services import domains
 from models import SenderDomain
 
@@ -23,7 +23,7 @@ def domain() -> None:
 @click.option("--trusted", is_flag=True, help="Enable it at once, without asking DNS.")
 @click.option("--id", "number", type=click.IntRange(min=1), help="The number that clients know it by.")
 @click.option("--signing-key", help="The key that signs its webhooks, where receivers hold one already.")
-@click.option("--dkim", "dkim", multiple=True, metavar="SELECTOR:FILE", help="An existing private key (PEM); repeat it.")
+@click.option("--dkim", "dkim", multiple=True, metavar="SELECTOR:FILE", help="An existing private key (PEM).")
 @verb
 def add(
     name: str, email: str, trusted: bool, number: int | None, signing_key: str | None, dkim: tuple[str, ...]
@@ -38,7 +38,7 @@ def add(
     data = _shown(made)
     text = fields(data.items())
     if not trusted:
-        rows = [(state.wanted.kind, state.wanted.name, state.wanted.value) for state in wanted]
+        rows = [(state.type, state.host, state.value) for state in wanted]
         text += "\n\n" + table(("type", "name", "value"), rows)
     return Answer(data, text)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from cli import logs
 from cli.answer import Failed
 from cli.parts import load
-from gateway import config, errors
+from gateway import config
 from gateway.services import identity, schema, users
 from gateway.services.identity import Caller
 from models import database as db
@@ -63,7 +63,4 @@ def store() -> Iterator[config.Settings]:
 
 def caller(email: str) -> Caller:
     """The account with that address as a caller; raises `NotFound`."""
-    try:
-        return identity.for_account(int(users.find(email=email)["id"]))
-    except errors.NotFound:
-        raise errors.NotFound(f"There is no account {email}.", what="account") from None
+    return identity.for_account(users.find(email).id)

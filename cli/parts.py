@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Collection
 from typing import Any
+
+from gateway import config
 
 PARTS = {
     "web": "web.server:main",
@@ -17,6 +21,18 @@ PARTS = {
 
 DOORS = ("web", "smtp")
 """Parts that take work in: they stop first."""
+
+
+def prepare(settings: config.Settings, names: Collection[str]) -> None:
+    """Tell the parts which of them run here; before the first of them is loaded."""
+    os.environ[f"{config.PREFIX}RUN_PARTS"] = ",".join(names)
+    if "web" not in names:
+        return
+    # The HTTP workers share their counters through files; the client library decides that when it is imported.
+    folder = settings.data / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def load(point: str) -> Callable[..., Any]:

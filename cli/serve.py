@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 
 import click
@@ -11,13 +10,12 @@ import click
 from cli import demo as demo_world
 from cli import opening
 from cli.answer import Failed
-from cli.parts import DOORS, PARTS, load
+from cli.parts import DOORS, PARTS, load, prepare
 from cli.supervisor import Supervisor
 from gateway import config
 from gateway.services import pulse, schema
 from models import database as db
 
-_PARTS_VARIABLE = f"{config.PREFIX}RUN_PARTS"
 _log = logging.getLogger("commandpost.serve")
 _CAPTURE_WARNING = f"""\
 ======================================================================
@@ -36,7 +34,7 @@ def serve(demo: bool) -> None:
         _log.warning("delivery_is_capture")
     check_ports(settings)
     opening.connect(settings)
-    os.environ[_PARTS_VARIABLE] = ",".join(PARTS)
+    prepare(settings, PARTS)
     # Everything is imported once, here: forked parts share its memory.
     supervisor = Supervisor({name: load(point) for name, point in PARTS.items()}, first=DOORS)
     status = supervisor.in_child(lambda: _prepare(settings, demo))

@@ -30,29 +30,33 @@ def markdown() -> str:
     return _INTRODUCTION + "".join(rows)
 
 
-def _value(setting: config.Setting, text: str) -> str:
-    return "[hidden]" if setting.secret and text and text != setting.default else text
+def _shown(setting: config.Setting) -> tuple[str, str]:
+    """The value as it may be seen, and where it comes from."""
+    if setting.variable in os.environ:
+        text = os.environ[setting.variable]
+        return "[hidden]" if setting.secret and text else text, "environment"
+    if setting.secret and os.environ.get(f"{setting.variable}_FILE"):
+        return "[hidden]", "file"
+    return setting.default, "default"
 
 
 @click.command()
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the page of the documentation instead.")
 @verb
 def settings(as_markdown: bool) -> Answer:
-    """Show every setting, where it comes from and its value; secrets stay hidden."""
+    """Show every setting, its value and where that comes from; secrets stay hidden."""
     if as_markdown:
         page = markdown()
         return Answer({"markdown": page}, page.rstrip("\n"))
     config.settings()  # raises where one cannot be used
     data = []
     for setting in config.SETTINGS:
-        text, from_where = config.raw(setting, os.environ), "environment"
-        if setting.variable not in os.environ:
-            from_where = "file" if text != setting.default else "default"
+        value, source = _shown(setting)
         data.append(
             {
                 "variable": setting.variable,
-                "value": _value(setting, text),
-                "from": from_where,
+                "value": value,
+                "from": source,
                 "default": setting.default,
                 "meaning": setting.help,
             }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from cli import opening
 from cli.answer import show
-from cli.parts import PARTS, load
+from cli.parts import PARTS, load, prepare
 from cli.serve import bind_error
 from cli.supervisor import Supervisor
 from gateway import config
@@ -19,7 +17,7 @@ def run(*names: str) -> None:
     """Run parts by name under a supervisor until SIGTERM; ends the command with the exit status."""
     settings = opening.settings()
     opening.connect(settings)
-    os.environ[f"{config.PREFIX}RUN_PARTS"] = ",".join(names)
+    prepare(settings, names)
     supervisor = Supervisor({name: load(PARTS[name]) for name in names})
     status = supervisor.in_child(lambda: _check(settings))
     raise click.exceptions.Exit(status or supervisor.run())

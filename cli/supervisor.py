@@ -118,9 +118,8 @@ class Supervisor:
                 age = time.monotonic() - part.started
                 part.pause = min(self.longest_pause, part.pause * 2) if age < self.young else self.pause
                 part.due = time.monotonic() + part.pause
-                _log.error(
-                    "part_died", extra={"part": part.name, "status": status, "age": round(age, 1), "again_in": part.pause}
-                )
+                facts = {"part": part.name, "status": status, "age": round(age, 1), "again_in": part.pause}
+                _log.error("part_died", extra=facts)
             for part in self._parts.values():
                 if not part.pid and part.due <= time.monotonic():
                     self._start(part)

@@ -125,12 +125,13 @@ class Connection(SMTP):
             hostname=door.settings.hostname,
             ident="ESMTP",
             tls_context=door.starttls,
-            auth_required=door.auth,
             auth_require_tls=door.starttls is not None,
             command_call_limit=COMMAND_LIMITS,
             timeout=IDLE_SECONDS,
             loop=asyncio.get_running_loop(),
         )
+        # Not as an argument: the library would warn, on every connection, that there may be no TLS.
+        self._auth_required = door.auth
         if not door.auth:
             self._smtp_methods.pop("AUTH")
 

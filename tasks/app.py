@@ -27,7 +27,7 @@ class _Connection(kombu.Connection):
         return super().ensure_connection(errback, max_retries, **(options | intervals))
 
 
-app = Celery("commandpost", set_as_current=True, include=["tasks.deliver", "tasks.webhooks", "tasks.housekeeping"])
+app = Celery("commandpost", set_as_current=True)
 app.amqp.Connection = _Connection
 
 

@@ -15,7 +15,12 @@ from gateway import config
 from gateway.process import die_with_parent
 from gateway.services import deliveries, pulse
 from models import database as db
+
+# The tasks register themselves; imported here, they are warm before a part is forked.
+from tasks import deliver as _deliver  # noqa: F401
+from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import ringer
+from tasks import webhooks as _webhooks  # noqa: F401
 from tasks.app import ASIDE, DELIVER, app, queue_name
 from tasks.beat import Scheduler
 

@@ -83,8 +83,8 @@ def load(event_ids: Sequence[int]) -> dict[int, EventRow]:
     for start in range(0, len(event_ids), _CHUNK):
         some = event_ids[start : start + _CHUNK]
         for row in db.rows(
-            f"SELECT {straight}e.id, e.domain_id, e.kind, e.at_ms, e.delivery_id, e.rcpt, e.ip, m.id, m.uuid, m.subject,"
-            " m.size, m.live, r.text, x.name, e.data, m.tags, m.headers FROM event e"
+            f"SELECT {straight}e.id, e.domain_id, e.kind, e.at_ms, e.delivery_id, e.rcpt, e.ip, m.id, m.uuid,"
+            " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers FROM event e"
             " JOIN message m ON m.id = e.message_id LEFT JOIN reply r ON r.id = e.reply_id"
             f" LEFT JOIN mx x ON x.id = e.mx_id WHERE e.id IN ({', '.join('?' * len(some))})",
             some,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from gateway import clock
 from gateway.services import contents, quotas, scratchpad
@@ -46,8 +45,7 @@ def _delete(select: str, delete: str, before_ms: int) -> _Step:
     keys = db.rows(f"{select} LIMIT {_BATCH}", (before_ms,))
     if not keys:
         return 0, False
-    work: Callable[[db.Transaction], object] = lambda tx: tx.executemany(delete, keys)  # noqa: E731 - a typed lambda
-    db.in_transaction(work)
+    db.in_transaction(lambda tx: tx.executemany(delete, keys))
     return len(keys), len(keys) == _BATCH
 
 
@@ -113,6 +111,7 @@ def _scratch(table: str, column: str, condition: str, before_ms: int) -> _Step:
     if db.dialect() == "mysql":
         sql = f"DELETE FROM {table} WHERE {condition} LIMIT {_BATCH}"
     else:
-        sql = f'DELETE FROM {table} WHERE "{column}" IN (SELECT "{column}" FROM {table} WHERE {condition} LIMIT {_BATCH})'
+        old = f'SELECT "{column}" FROM {table} WHERE {condition} LIMIT {_BATCH}'
+        sql = f'DELETE FROM {table} WHERE "{column}" IN ({old})'
     gone = int(scratchpad.write(sql, (before_ms,))[1])
     return gone, gone == _BATCH

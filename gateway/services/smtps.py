@@ -61,8 +61,20 @@ _SELECT = (
 
 
 def _row(row: tuple[Any, ...]) -> SmtpLogin:
-    active = bool(row[9]) and row[10] == DOMAIN_ENABLED
-    return SmtpLogin(row[0], _hex(row[1]), *row[2:9], active, row[11])
+    (login_id, uuid, domain_id, domain, username), (name, email, reply_name, reply_email) = row[:5], row[5:9]
+    return SmtpLogin(
+        id=login_id,
+        uuid=_hex(uuid),
+        domain_id=domain_id,
+        domain=domain,
+        username=username,
+        from_name=name,
+        from_email=email,
+        reply_to_name=reply_name,
+        reply_to_email=reply_email,
+        active=bool(row[9]) and row[10] == DOMAIN_ENABLED,
+        created_ms=row[11],
+    )
 
 
 def _hex(uuid: Any) -> str:

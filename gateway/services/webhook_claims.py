@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,8 @@ LEASE_MS = 60_000
 
 _ANSWER_KEPT = 4096
 _ERROR_KEPT = 255
-_DUE = {"sqlite": "", "mysql": "FORCE INDEX (webhook_delivery_webhook_id_due_ms)"}
-_ORDER = {"sqlite": "", "mysql": "FORCE INDEX (webhook_delivery_webhook_id_message_id_id)"}
+_DUE = {"sqlite": "", "mysql": "FORCE INDEX (webhookdelivery_webhook_id_due_ms)"}
+_ORDER = {"sqlite": "", "mysql": "FORCE INDEX (webhookdelivery_webhook_id_message_id_id)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +96,6 @@ def ready(most: int, busy: Collection[int] = ()) -> list[Ready]:
     return [Ready(id_, strikes) for id_, strikes, _ in rows if id_ not in busy][:most]
 
 
-def acquire(webhook_id: int) -> int | None:
-    """Become the one worker that talks to the endpoint; the token for the other calls, None when another is."""
-    now = clock.now_ms()
-    token = _token(now)
-
-    def work(tx: db.Transaction) -> int | None:
-        taken = tx.execute(
-            "UPDATE webhook SET busy_until_ms = ? WHERE id = ? AND busy_until_ms <= ?", (token, webhook_id, now)
-        ).rowcount
-        return token if taken else None
-
-    return db.in_transaction(work)
-
-
 def any_due(webhook_id: int) -> bool:
     return bool(
         db.rows(
@@ -119,19 +105,25 @@ def any_due(webhook_id: int) -> bool:
     )
 
 
-def claim(webhook_id: int, token: int, limit: int, held: Collection[int] = ()) -> tuple[Claim | None, int | None]:
-    """Take up to `limit` due calls; `held` are messages whose earlier calls the caller holds already.
+def claim(
+    webhook_id: int, token: int | None, limit: int, held: Mapping[int, Collection[int]]
+) -> tuple[Claim | None, int | None]:
+    """Take up to `limit` due calls; `held` are the messages, with the calls, that the caller holds already.
+
+    One worker at a time talks to an endpoint: the first claim takes that lease (`token` None), the next renew it.
 
     A call whose predecessor of the same message is neither here nor held gets the predecessor's time.
-    Returns the claim (None when there is nothing) and the new token (None: the lease is lost).
+    Returns the claim (None when there is nothing) and the new token (None: somebody else has the lease).
     """
 
     def work(tx: db.Transaction) -> tuple[Claim | None, int | None]:
         now = clock.now_ms()
         lease = _token(now)
-        if not tx.execute(
-            "UPDATE webhook SET busy_until_ms = ? WHERE id = ? AND busy_until_ms = ?", (lease, webhook_id, token)
-        ).rowcount:
+        mine, value = ("busy_until_ms <= ?", now) if token is None else ("busy_until_ms = ?", token)
+        taken = tx.execute(
+            f"UPDATE webhook SET busy_until_ms = ? WHERE id = ? AND {mine}", (lease, webhook_id, value)
+        ).rowcount
+        if not taken:
             return None, None
         endpoint = _endpoint(tx, webhook_id)
         if endpoint is None:
@@ -208,7 +200,7 @@ def _endpoint(tx: db.Transaction, webhook_id: int) -> Endpoint | None:
 
 
 def _in_order(
-    tx: db.Transaction, webhook_id: int, rows: list[tuple[Any, ...]], held: Collection[int]
+    tx: db.Transaction, webhook_id: int, rows: list[tuple[Any, ...]], held: Mapping[int, Collection[int]]
 ) -> tuple[list[tuple[Any, ...]], list[tuple[int, int]]]:
     """The rows that may go, in order within their message, and (due, id) for those that have to wait."""
     chains: dict[int, list[tuple[Any, ...]]] = {}
@@ -225,7 +217,8 @@ def _in_order(
         if before != chain[0][0]:
             blocked.extend((due, row[0]) for row in chain)
             continue
-        waits = _gap(tx, webhook_id, message_id, chain) if len(chain) > 1 or message_id in held else None
+        mine = [*held.get(message_id, ()), *(row[0] for row in chain)]
+        waits = _gap(tx, webhook_id, message_id, mine) if len(mine) > 1 else None
         for row in chain:
             if waits is not None and row[0] > waits[0]:
                 blocked.append((waits[1], row[0]))
@@ -254,19 +247,15 @@ def _first_live(tx: db.Transaction, row_ids: list[int]) -> dict[int, tuple[int, 
     return {message_id: (first, times.get(first, 0)) for message_id, first in found}
 
 
-def _gap(
-    tx: db.Transaction, webhook_id: int, message_id: int, chain: list[tuple[Any, ...]]
-) -> tuple[int, int] | None:
-    """The first row of the message that is due later than now although a row of the chain follows it."""
-    ours = [row[0] for row in chain]
-    now = clock.now_ms()
+def _gap(tx: db.Transaction, webhook_id: int, message_id: int, mine: list[int]) -> tuple[int, int] | None:
+    """Id and time of the message's first row that is to be told between `mine` and is none of them."""
     rows = tx.rows(
         f"SELECT id, due_ms FROM webhook_delivery {_ORDER[tx.dialect]} WHERE webhook_id = ? AND message_id = ?"
-        f" AND id > ? AND id < ? AND due_ms IS NOT NULL AND id NOT IN ({', '.join('?' * len(ours))})"
+        f" AND id > ? AND id < ? AND due_ms IS NOT NULL AND id NOT IN ({', '.join('?' * len(mine))})"
         " ORDER BY id LIMIT 1",
-        (webhook_id, message_id, ours[0], ours[-1], *ours),
+        (webhook_id, message_id, min(mine), max(mine), *mine),
     )
-    return (rows[0][0], max(rows[0][1], now)) if rows else None
+    return rows[0] if rows else None
 
 
 def _settle(tx: db.Transaction, done: Sequence[Done]) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -60,13 +60,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a call. `status` None: no answer, and `error` says why."""
+    """What became of a call. `status` None: no answer came, and `error` says why."""
 
     status: int | None
     error: str = ""
     body: bytes = b""  # at most ANSWER_SIZE
     retry_after: int | None = None  # seconds
     ms: int = 0
+    reached: bool = False  # the host took the request, whether or not it answered
 
     @property
     def ok(self) -> bool:
@@ -125,11 +126,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow: Networks, 
         reply = Reply(None, str(error))
     except (HTTPError, OSError, ValueError) as error:
         late = time.monotonic() >= deadline
-        reply = Reply(None, f"no complete answer in {seconds:g} s" if late else _reason(error))
+        reached = not isinstance(error, (NewConnectionError, ConnectTimeoutError, SSLError))
+        reply = Reply(None, f"no answer in {seconds:g} s" if late else _reason(error), reached=reached)
     finally:
         _own().watchdog.disarm()
     ms = int((time.monotonic() - started) * 1000)
-    return Reply(reply.status, reply.error[:255], reply.body, reply.retry_after, ms)
+    return replace(reply, error=reply.error[:255], ms=ms)
 
 
 def _post(target: Target, body: bytes, headers: Mapping[str, str], allow: Networks, deadline: float) -> Reply:
@@ -189,7 +191,7 @@ def _exchange(
             response.close()
         else:
             response.release_conn()
-    return Reply(status, body=answer[:ANSWER_SIZE], retry_after=_seconds(retry_after))
+    return Reply(status, body=answer[:ANSWER_SIZE], retry_after=_seconds(retry_after), reached=True)
 
 
 def _ascii_host(host: str) -> str:

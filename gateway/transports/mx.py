@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from gateway import ids
 from gateway.config import Networks
 from gateway.dns.resolver import DnsUnavailable, MxHost, resolver
-from gateway.mail import classify
 from gateway.transports.destination import NoRoute, Target, no_route
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.public_address import is_reachable
@@ -69,7 +68,7 @@ class Direct:
             return (MxHost(0, domain.lower()),)
         if any(mx.null for mx in found):
             text = f"{domain} accepts no mail (null MX)"
-            raise _dead(556, "5.1.10", text)
+            raise no_route(Result.BOUNCED, text, enhanced="5.1.10", category="recipient")
         ours = [mx.preference for mx in found if mx.host == self.options.hostname]
         if ours:
             # RFC 5321 §5.1: an exchanger as good as ourselves would hand the message back.
@@ -108,7 +107,8 @@ class Direct:
             text = f"{domain} leads to the private address {private}, outside COMMANDPOST_DELIVERY_ALLOW"
             raise no_route(Result.BOUNCED, text, enhanced="5.4.4", category="policy")
         if len(exchangers) == 1 and exchangers[0].host == domain.lower():
-            raise _dead(550, "5.1.2", f"{domain} has neither a mail exchanger nor an address")
+            text = f"{domain} has neither a mail exchanger nor an address"
+            raise no_route(Result.BOUNCED, text, enhanced="5.1.2", category="recipient")
         text = f"no mail exchanger of {domain} has an address"
         raise no_route(Result.BOUNCED, text, enhanced="5.4.4", category="network")
 
@@ -129,6 +129,8 @@ class DirectConnection:
             exchangers = self._direct.exchangers(domain)
         except NoRoute as nowhere:
             return nowhere.outcome
+        for key in [key for key, kept in self._kept.items() if kept.expired]:
+            self._kept.pop(key).close()
         connection = self._connection(domain, exchangers)
         try:
             return connection.send(mail_from=mail_from, rcpt=rcpt, message=message, on_data=on_data)
@@ -153,12 +155,6 @@ class DirectConnection:
 
 def _unavailable(error: DnsUnavailable) -> NoRoute:
     return no_route(Result.DEFERRED, str(error), enhanced="4.4.3", category="network")
-
-
-def _dead(code: int, enhanced: str, text: str) -> NoRoute:
-    """The domain takes no mail: judged as if a server had said so, though none did (no code)."""
-    category = classify.category(code, enhanced, text)
-    return no_route(Result.BOUNCED, text, enhanced=enhanced, category=category)
 
 
 def _literal(text: str) -> str:

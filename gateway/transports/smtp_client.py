@@ -75,8 +75,12 @@ class SmtpClient(smtplib.SMTP):
         """Whether the next message may go here: not used up, not idle for too long, nothing unasked received."""
         if self.sock is None or self.pending or self.transactions >= self.options.max_messages:
             return False
-        idle = time.monotonic() - self._used_at
-        return idle <= self.options.max_idle and not self._spoken_to(self.sock)
+        return self.idle <= self.options.max_idle and not self._spoken_to(self.sock)
+
+    @property
+    def idle(self) -> float:
+        """Seconds since it was used."""
+        return time.monotonic() - self._used_at
 
     @property
     def pending(self) -> bool:
@@ -282,6 +286,8 @@ class SmtpClient(smtplib.SMTP):
 
     def refused(self, reply: Reply, category: str = "") -> Broken:
         """The server does not want this connection, now or ever."""
+        if reply.kind < 4:
+            return Broken(f"{reply.code} is no reply to that", "protocol", reply)
         return Broken(reply.text or f"refused with {reply.code}", category or meaning(reply), reply)
 
     def broken(self, why: str, category: str = "network") -> Broken:

@@ -29,6 +29,11 @@ class SmtpConnection:
     def is_open(self) -> bool:
         return self._client is not None
 
+    @property
+    def expired(self) -> bool:
+        """Open, and idle for so long that it will not be used again."""
+        return self._client is not None and self._client.idle > self._options.max_idle
+
     def send(self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None]) -> Outcome:
         impossible = unsendable(mail_from, rcpt, message)
         if impossible is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import socket
 import ssl
 import struct
@@ -17,6 +18,7 @@ from typing import Self
 from tests.peers.certificate import Certificate
 
 PHASES = ("banner", "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "end", "rset", "noop", "quit")
+_WHOLE_YES = re.compile(rb"(?:2\d\d-[^\n]*\n)*2\d\d(?: [^\n]*)?\n")
 EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
 
@@ -90,6 +92,7 @@ class SmtpSink:
         self.users = users or {}
         self.auth = auth
         self.keep = keep
+        self.always_354 = False  # DATA is answered with 354 although there is no recipient
         self.host = host
         self.transactions: list[Transaction] = []  # every one whose data came whole
         self.commands: list[tuple[int, str]] = []  # (connection, line as sent), data left out
@@ -117,6 +120,10 @@ class SmtpSink:
     def url(self) -> str:
         """`smtp://127.0.0.1:port`, as COMMANDPOST_DELIVERY wants it (`smtps://` with implicit TLS)."""
         return f"{'smtps' if self.implicit_tls else 'smtp'}://{self.address}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
 
     @property
     def messages(self) -> list[Transaction]:
@@ -411,8 +418,10 @@ class _Session:
     def do_data(self, _: str) -> None:
         transaction = self.transaction
         if transaction is None or not transaction.rcpts:
-            self.write(say("554 5.5.1 no valid recipients"))
-            return
+            if not self.sink.always_354:
+                self.write(say("554 5.5.1 no valid recipients"))
+                return
+            transaction = transaction or Transaction(self.number, self.helo, "")
         if not self.reply("data", "354 go on"):
             return
         data = self.body()
@@ -422,8 +431,9 @@ class _Session:
                 self.sink.violations.append("bare CR, LF or NUL in a message")
         transaction.at = time.time()
         self.transaction = None
-        act = self.sink.next_act("end", transaction.mail_from) or say("250 2.0.0 taken")
-        transaction.accepted = act.raw[:1] == b"2"
+        default = say("250 2.0.0 taken" if transaction.rcpts else "554 5.5.1 no valid recipients")
+        act = self.sink.next_act("end") or default
+        transaction.accepted = _WHOLE_YES.match(act.raw) is not None
         self.sink.take(transaction)
         self.write(act)
 

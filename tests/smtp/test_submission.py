@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import smtplib
-import uuid
+import ssl
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -378,6 +378,10 @@ def test_suppressed_recipients(part: Running, customer: Customer) -> None:
     assert states == {"jane@friends.test": DeliveryState.SUPPRESSED, "john@friends.test": DeliveryState.QUEUED}
 
 
+def trusting(pem: certificate.Certificate) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(pem.chain))
+
+
 def test_starttls_and_implicit_tls(start: Callable[..., Running], customer: Customer, tmp_path: Path) -> None:
     pem = certificate.self_signed(tmp_path, "localhost", "127.0.0.1")
     part = start(TLS_CERT=str(pem.chain), TLS_KEY=str(pem.key), SMTPS="127.0.0.1:0")
@@ -386,10 +390,10 @@ def test_starttls_and_implicit_tls(start: Callable[..., Running], customer: Cust
         assert "starttls" in client.esmtp_features
         assert "auth" not in client.esmtp_features
         assert client.docmd("AUTH", "PLAIN")[0] == 538
-        client.starttls(context=pem.client_context())
+        client.starttls(context=trusting(pem))
         client.login(customer.login.username, customer.password)
         assert submit(client, mail().as_bytes()).startswith("250")
-    with smtplib.SMTP_SSL("localhost", part.ports["smtps"], context=pem.client_context(), timeout=10) as client:
+    with smtplib.SMTP_SSL("localhost", part.ports["smtps"], context=trusting(pem), timeout=10) as client:
         client.ehlo()
         assert "starttls" not in client.esmtp_features
         client.login(customer.login.username, customer.password)

@@ -5,6 +5,8 @@ import pytest
 from gateway import errors
 from gateway.dns.names import sender_name
 
+LONGEST = ".".join(["a" * 49] * 5 + ["com"])  # 253 characters
+
 
 @pytest.mark.parametrize(
     ("text", "name"),
@@ -19,7 +21,7 @@ from gateway.dns.names import sender_name
         ("someone.github.io", "someone.github.io"),
         ("r3---sn.example.com", "r3---sn.example.com"),
         ("a" * 63 + ".example.com", "a" * 63 + ".example.com"),
-        (".".join(["a" * 49] * 4 + ["b" * 49, "com"])[-253:], ".".join(["a" * 49] * 4 + ["b" * 49, "com"])[-253:]),
+        (LONGEST, LONGEST),
     ],
 )
 def test_kept_as_lower_case_a_labels(text: str, name: str) -> None:
@@ -58,7 +60,7 @@ def test_kept_as_lower_case_a_labels(text: str, name: str) -> None:
         "example.com\r\nX: y",
         "\ud800.example",
         "a" * 64 + ".example.com",
-        ".".join(["a" * 49] * 5) + ".example",
+        LONGEST.replace("com", "info"),
         "ü" * 60 + ".example",
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -46,6 +45,7 @@ _DEFAULTS = (
 )
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}\Z")
 _SECONDS = re.compile(r"-?[0-9]{1,15}\Z")
+_MOST_SECONDS = 10**15
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?\Z"
 )
@@ -226,7 +226,7 @@ def _moment_ms(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return int(value * 1000) if math.isfinite(value) else None
+        return int(value * 1000) if abs(value) < _MOST_SECONDS else None
     if not isinstance(value, str):
         return None
     text = value.strip()

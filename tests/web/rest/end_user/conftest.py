@@ -70,6 +70,11 @@ class Sender:
         return add_domain(self.account.id if account_id is None else account_id, name)
 
     @staticmethod
+    def add_account(email: str) -> Any:
+        """A stranger's account."""
+        return add_account(email)[0]
+
+    @staticmethod
     def count(table: str) -> int:
         return int(db.rows(f"SELECT COUNT(*) FROM {table}")[0][0])
 
@@ -80,6 +85,10 @@ class Sender:
 
     def add_key(self, **columns: Any) -> str:
         return add_key(self.account.id, self.domain.id, **columns)
+
+    @staticmethod
+    def forget() -> None:
+        forget()
 
     def change(self, row: Any, **values: Any) -> None:
         """Change a stored row and forget what the process knew."""

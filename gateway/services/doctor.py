@@ -1,0 +1,130 @@
+"""What an operator wants checked: one finding each, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway import clock, config
+from gateway.dns import resolver as dns
+from gateway.services import schema
+from models import database as db
+from models.vocabulary import LaneKind
+
+OVERDUE_SECONDS = 120
+"""A row that is due for longer waits for a worker that does not come: the sweeper rings every five seconds."""
+SLOW_FSYNC_MS = 5.0
+
+_OLDEST = {
+    # The first row of each lane by the index on (lane, due): history is never read.
+    LaneKind.DELIVER: "SELECT MIN(first) FROM (SELECT (SELECT d.due_ms FROM delivery d WHERE d.lane_id = l.id"
+    " AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1) AS first"
+    " FROM lane l WHERE l.kind = ? AND l.paused_until_ms <= ?) AS firsts",
+    LaneKind.WEBHOOK: "SELECT MIN(first) FROM (SELECT (SELECT d.due_ms FROM webhook_delivery d"
+    " WHERE d.webhook_id = l.endpoint_id AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1) AS first"
+    " FROM lane l JOIN webhook w ON w.id = l.endpoint_id AND w.status = 'active' AND w.deleted_ms IS NULL"
+    " WHERE l.kind = ? AND l.paused_until_ms <= ?) AS firsts",
+}
+_LOST = (
+    "SELECT COUNT(*) FROM (SELECT 1 FROM delivery d WHERE d.lane_id IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.id = d.lane_id) LIMIT 1000) AS lost"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check; `detail` says what was seen, and what to do where it failed."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Check database, migrations, queue, delivery, disk and DNS; never raises."""
+    settings = config.settings()
+    database = _finding("database", _database)
+    findings = [database]
+    if database.ok:
+        findings += [
+            _finding("migrations", _migrations),
+            _finding("deliveries", lambda: _overdue(LaneKind.DELIVER)),
+            _finding("webhooks", lambda: _overdue(LaneKind.WEBHOOK)),
+            _finding("lanes", _lanes),
+        ]
+    return [
+        *findings,
+        _finding("delivery", lambda: _delivery(settings.delivery)),
+        _finding("fsync", lambda: _fsync(settings.data)),
+        _finding("dns", lambda: _dns(settings)),
+    ]
+
+
+def _finding(name: str, check: Callable[[], tuple[bool, str]]) -> Finding:
+    try:
+        return Finding(name, *check())
+    except Exception as error:
+        return Finding(name, False, f"{type(error).__name__}: {error}")
+
+
+def _database() -> tuple[bool, str]:
+    started = time.perf_counter()
+    db.rows("SELECT 1")
+    schema.check_server()
+    return True, f"{db.dialect()} answers in {(time.perf_counter() - started) * 1000:.1f} ms"
+
+
+def _migrations() -> tuple[bool, str]:
+    waiting = schema.pending()
+    return not waiting, f"pending: {', '.join(waiting)}; run `commandpost migrate`" if waiting else "all applied"
+
+
+def _overdue(kind: LaneKind) -> tuple[bool, str]:
+    now = clock.now_ms()
+    oldest = db.rows(_OLDEST[kind], (int(kind), now))[0][0]
+    seconds = 0 if oldest is None else max(0, now - int(oldest)) // 1000
+    if seconds > OVERDUE_SECONDS:
+        return False, f"the oldest is overdue by {seconds} s: is a worker running?"
+    return True, f"the oldest is overdue by {seconds} s" if seconds else "nothing is overdue"
+
+
+def _lanes() -> tuple[bool, str]:
+    lost = int(db.rows(_LOST)[0][0])
+    if lost:
+        return False, f"{lost} deliveries are in no lane, so nobody claims them"
+    return True, "every delivery is in a lane"
+
+
+def _delivery(delivery: str) -> tuple[bool, str]:
+    if delivery == "capture":
+        return False, f"{config.PREFIX}DELIVERY is capture: no mail leaves; set direct or smtp://host:port"
+    return True, delivery.rpartition("@")[2]
+
+
+def _fsync(folder: Path) -> tuple[bool, str]:
+    took = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(20):
+            file.write(b"\0" * 4096)
+            file.flush()
+            started = time.perf_counter()
+            os.fsync(file.fileno())
+            took.append((time.perf_counter() - started) * 1000)
+    median = statistics.median(took)
+    detail = f"{median:.2f} ms"
+    if median > SLOW_FSYNC_MS and db.dialect() == "sqlite":
+        detail += f": SQLite takes about {1000 / median:.0f} messages a second at most on this disk"
+    return True, detail
+
+
+def _dns(settings: config.Settings) -> tuple[bool, str]:
+    """Any answer will do, also that there is no such name."""
+    started = time.perf_counter()
+    found = dns.resolver().mx(settings.hostname)
+    took = (time.perf_counter() - started) * 1000
+    return True, f"answers in {took:.0f} ms ({len(found)} MX of {settings.hostname})"
