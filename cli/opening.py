@@ -25,7 +25,7 @@ def settings() -> config.Settings:
 def connect(found: config.Settings) -> None:
     """Bind the database and the ringer of `found`; opens no connection."""
     try:
-        found.data.mkdir(parents=True, exist_ok=True)
+        found.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # mail is in there
     except OSError as error:
         raise config.ConfigError(
             f"{config.PREFIX}DATA={str(found.data)!r}: should be a directory that can be made: {error.strerror}"

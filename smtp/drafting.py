@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.utils import getaddresses
 from typing import Any
 
 import orjson
 
 from gateway import clock, errors
-from gateway.mail import address, headers, submitted
+from gateway.mail import address, headers, parse, submitted
 from gateway.mail.draft import Draft, Mailbox
 
 MAX_HEADER = 64 * 1024
@@ -111,11 +108,8 @@ def split(content: bytes) -> tuple[list[Field], bytes]:
 
 
 def decode(value: str) -> str:
-    """A field's text without RFC 2047 encoded words; what cannot be decoded stays as it is."""
-    if "=?" in value:
-        with contextlib.suppress(HeaderParseError, LookupError, ValueError):
-            value = str(make_header(decode_header(value)))
-    return headers.one_line(value)
+    """A field's text without RFC 2047 encoded words, on one line."""
+    return headers.one_line(parse.decoded_words(value))
 
 
 def _sender(value: str) -> Mailbox:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import re
 import ssl
@@ -183,8 +184,9 @@ class Connection(SMTP):
         return await self._reader.readline()
 
     async def close(self, line: str) -> None:
-        """Say a last line and hang up."""
-        await self.push(line)
+        """Say a last line, if somebody still listens, and hang up."""
+        with contextlib.suppress(ConnectionError):
+            await self.push(line)
         if self.transport is not None:
             self.transport.close()
 

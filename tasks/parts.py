@@ -56,7 +56,7 @@ def ping() -> str:
     try:
         connection.connect()
         connection.default_channel.close()
-        return str(connection.as_uri())
+        return str(connection.as_uri()) if config.settings().broker_url else "the embedded broker"
     finally:
         connection.release()
 

@@ -61,7 +61,6 @@ def mysql_admin(statement: str) -> None:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database that each test copies: migrating costs a hundred times more than copying."""
     data = tmp_path_factory.mktemp("template")
-    config.use(config.load({"COMMANDPOST_DATA": str(data)}))
     db.connect("sqlite:", data)
     schema.migrate(data)
     for proxy in (db.database, db.scratch):
@@ -80,7 +79,6 @@ def mysql_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     name = f"commandpost_test_{worker}_{RUN_ID}"
     mysql_admin(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     data = tmp_path_factory.mktemp("mysql")
-    config.use(config.load({"COMMANDPOST_DATA": str(data)}))
     db.connect(mysql_url(name), data)
     schema.migrate(data)
     db.close()

@@ -64,13 +64,18 @@ def _body(request: Request, most: int) -> dict[str, Any]:
 
 
 def _bytes(request: Request) -> bytes:
+    most = request.max_content_length
     try:
-        return request.get_data(cache=False)
+        data = request.get_data(cache=False)
+        if most is None or request.content_length is not None or len(data) < most:
+            return data
+        # A chunked body is cut off at the limit without a word.
+        raise RequestEntityTooLarge
     except ClientDisconnected:
         raise errors.Invalid("The request body is incomplete.") from None
     except RequestEntityTooLarge:
         _drain(request)
-        raise errors.TooLarge(f"The request body exceeds {request.max_content_length} bytes.") from None
+        raise errors.TooLarge(f"The request body exceeds {most} bytes.") from None
 
 
 def _drain(request: Request) -> None:

@@ -31,13 +31,14 @@ def attachment(
     content_id = content_id.strip().removeprefix("<").removesuffix(">")
     if content_id and not _CONTENT_ID.match(content_id):
         raise Invalid("A content id has 1 to 250 printable ASCII characters without spaces.", field="ContentId")
-    return Attachment(clean_filename(filename), clean_type(content_type)[0], content, inline, content_id)
+    kind, parameters = clean_type(content_type)
+    return Attachment(clean_filename(filename), "; ".join([kind, *parameters]), content, inline, content_id)
 
 
 def clean_filename(filename: str) -> str:
     """One line without path separators and direction overrides, which disguise an extension."""
     name = _OVERRIDES.sub("", headers.one_line(filename)).replace("/", "_").replace("\\", "_").replace("\t", " ")
-    return name.strip(" ") or "attachment"
+    return name.strip() or "attachment"
 
 
 def clean_type(content_type: str) -> tuple[str, list[str]]:
@@ -61,7 +62,7 @@ def fields(part: Attachment) -> bytes:
     kind, parameters = clean_type(part.content_type)
     lines = ["Content-Type: " + ";\r\n ".join([kind, *parameters]), "Content-Transfer-Encoding: base64"]
     if part.content_id:
-        lines.append(f"Content-ID:\r\n <{_safe_id(part.content_id)}>")
+        lines.append(f"Content-ID: <{_safe_id(part.content_id)}>")
     disposition = "inline" if part.inline else "attachment"
     lines.append(";\r\n ".join([f"Content-Disposition: {disposition}", *_filename(clean_filename(part.filename))]))
     return ("\r\n".join(lines) + "\r\n").encode("ascii")

@@ -73,7 +73,7 @@ RULES: tuple[Rule, ...] = (
         POLICY,
         r"\bdmarc\b|\bspf\b|\bdkim\b|unauthenticated (email|mail|message)|not (pass )?authenticat|"
         r"authentication checks|(required|does not meet the) .{0,20}authentication",
-        "550-5.7.26 This mail has been blocked because the sender is unauthenticated.",
+        "550-5.7.26 Unauthenticated email from example.com is not accepted due to domain's DMARC policy.",
     ),
     _rule(
         POLICY,
@@ -116,7 +116,7 @@ RULES: tuple[Rule, ...] = (
         CONTENT,
         r"\bspam(my|assassin)?\b|\bjunk\b|\bunsolicited\b|\bbulk mail\b|\bucea?\b|content (was |is )?(rejected|denied|"
         r"blocked|filter)|message (content )?(rejected|blocked|refused) (as|due to|because of) .{0,30}content",
-        "554 5.7.1 The message was rejected because it contains prohibited virus or spam content",
+        "554 5.7.1 This message has been rejected as spam",
     ),
     # The mailbox.
     _rule(
@@ -281,7 +281,7 @@ _RETRY = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(
-    r"(?:again|retry|wait|gr[ae]y-?list).{0,40}?\b(?:in|for|after)\s+(\d{1,2}):(\d\d):(\d\d)\b", re.IGNORECASE
+    r"(?:again|retry|wait|back|gr[ae]y-?list).{0,40}?\b(?:in|for|after)\s+(\d{1,2}):(\d\d):(\d\d)\b", re.IGNORECASE
 )
 
 

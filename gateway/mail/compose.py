@@ -13,7 +13,6 @@ from gateway.mail import headers as fields
 from gateway.mail import transfer
 from gateway.mail.address import format_mailbox
 from gateway.mail.draft import Attachment, Mailbox
-from gateway.mail.submitted import normalise_raw as normalise_raw
 
 LINE_MAX = 998
 """Octets of a line without its CRLF (RFC 5322 §2.1.1)."""
@@ -33,7 +32,8 @@ def build_body(html: str | None, text: str | None, attachments: Sequence[Attachm
     """The MIME body: a single part, alternative, related with the HTML's images, mixed with the rest.
 
     The same arguments give the same bytes. Every part decodes to what was given; in texts LF and
-    CRLF both mean a line end and arrive as CRLF. Lines have at most 998 octets, 7-bit only.
+    CRLF both mean a line end and arrive as CRLF, and a text that is the whole body ends with one.
+    Lines have at most 998 octets, 7-bit only.
     """
     inline = [part for part in attachments if part.inline and part.content_id] if html is not None else []
     apart = [part for part in attachments if part not in inline] if inline else list(attachments)
@@ -47,7 +47,10 @@ def build_body(html: str | None, text: str | None, attachments: Sequence[Attachm
         alternatives.append(shown)
     body = alternatives[0] if len(alternatives) == 1 else _multipart("alternative", alternatives)
     if apart:
-        body = _multipart("mixed", [body, *map(_attached, apart)])
+        return _multipart("mixed", [body, *map(_attached, apart)])
+    if not body.content.endswith(b"\r\n"):
+        # The dot that ends DATA stands on a line of its own: this line end comes before the signature, not after it.
+        return Body(body.headers, body.content + b"\r\n")
     return body
 
 

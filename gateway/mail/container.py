@@ -36,6 +36,8 @@ def deserialise(data: bytes) -> tuple[str | None, str | None, list[Attachment]]:
     if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
         raise ValueError("not a container of message parts")
     end = start + _LENGTH.unpack_from(data, len(_MAGIC))[0]
+    if end > len(data):
+        raise ValueError("the container of message parts is cut off")
     index = orjson.loads(data[start:end])
     view = memoryview(data)
 

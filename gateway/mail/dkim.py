@@ -162,8 +162,16 @@ def _signed_headers(head: bytes) -> tuple[str, bytes]:
         there = found.get(key, ())
         fields.extend(reversed(there))
         names.extend([key.decode("ascii")] * (len(there) + 1))
-    lines = [":".join(names[i : i + 5]) for i in range(0, len(names), 5)]
-    return ":\r\n\t ".join(lines), b"".join(fields)
+    return _folded_names(names), b"".join(fields)
+
+
+def _folded_names(names: list[str]) -> str:
+    lines = [""]
+    for name in names:
+        if lines[-1] and len(lines[-1]) + len(name) > 70:
+            lines.append("")
+        lines[-1] += f"{name}:"
+    return "\r\n\t ".join(lines).removesuffix(":")
 
 
 def sign(message: bytes, domain: str, keys: Sequence[SigningKey], *, now_s: int) -> bytes:

@@ -81,12 +81,15 @@ def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
 
 
 _senders: Recent[int, Sender | None] = Recent(_load, trust_ms=1000)
-_keys: Recent[int, tuple[dkim.SigningKey, ...]] = Recent(_load_keys, trust_ms=30_000)
+_keys: Recent[int, tuple[dkim.SigningKey, ...]] = Recent(_load_keys, trust_ms=5_000)
 
 
 def sender(domain_id: int) -> Sender | None:
-    """The domain with that id whatever its state, or None; at most a second old."""
-    return _senders.get(domain_id)
+    """The domain with that id whatever its state, or None; at most a second old while it may send."""
+    found = _senders.get(domain_id)
+    if found is None or not found.enabled:  # it may have been enabled a moment ago
+        found = _load(domain_id)
+    return found
 
 
 def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:

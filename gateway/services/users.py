@@ -8,13 +8,13 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-import email_validator
 import peewee
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from gateway import clock, config, errors, ids, vault
+from gateway.mail import address as mail_address
 from gateway.services import identity, keys, limits
 from gateway.services.identity import Caller
 from models.account import Account, Plan, Session
@@ -273,13 +273,7 @@ def _hash(password: str) -> str:
 
 def _address(email: str) -> str:
     """The address as accounts are known by: checked, lower case."""
-    try:
-        checked = email_validator.validate_email(
-            email.strip(), check_deliverability=False, globally_deliverable=False, allow_smtputf8=False
-        )
-    except email_validator.EmailNotValidError as error:
-        raise errors.Invalid(f"The email address is invalid: {error}", field="email") from None
-    return str(checked.normalized).lower()
+    return mail_address.check(email.strip()).lower()
 
 
 def _plan(name: str) -> Plan:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from gateway import clock, ids, vault
-from gateway.services import webhooks
 from gateway.transports.http_call import Reply
 from models import database as db
 
@@ -127,7 +126,7 @@ def claim(
             return None, None
         endpoint = _endpoint(tx, webhook_id)
         if endpoint is None:
-            webhooks.bury(tx, webhook_id, "the webhook is disabled or deleted")
+            bury(tx, webhook_id, "the webhook is disabled or deleted")
             return None, lease
         skip = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
         rows = tx.rows(
@@ -169,7 +168,7 @@ def finish(webhook_id: int, token: int, done: Sequence[Done], verdict: Verdict, 
             )
         if verdict.gone:
             tx.execute("UPDATE webhook SET status = 'disabled' WHERE id = ?", (webhook_id,))
-            webhooks.bury(tx, webhook_id, "the endpoint answered 410 Gone")
+            bury(tx, webhook_id, "the endpoint answered 410 Gone")
         elif verdict.pause_ms:
             tx.execute(
                 "UPDATE lane SET paused_until_ms = ?, cause = ? WHERE id ="
@@ -184,6 +183,17 @@ def finish(webhook_id: int, token: int, done: Sequence[Done], verdict: Verdict, 
     db.in_transaction(work)
 
 
+def bury(tx: Transaction, webhook_id: int, why: str) -> int:
+    """Move everything that waits for a webhook to the dead letters; a call under way loses its claim."""
+    return int(
+        tx.execute(
+            "UPDATE webhook_delivery SET state = 'dead', due_ms = NULL, fence = fence + 1, last_error = ?"
+            " WHERE webhook_id = ? AND due_ms IS NOT NULL",
+            (why, webhook_id),
+        ).rowcount
+    )
+
+
 def _token(now: int) -> int:
     """The lease's end, spread over a second: its value also tells one holder from the next."""
     return now + LEASE_MS + round(1000 * ids.jitter(1.0))
@@ -194,7 +204,7 @@ def _endpoint(tx: db.Transaction, webhook_id: int) -> Endpoint | None:
         "SELECT uuid, surface, url, secret, strikes, status, deleted_ms FROM webhook WHERE id = ?", (webhook_id,)
     )
     for uuid, surface, url, secret, strikes, status, deleted_ms in rows:
-        if status == webhooks.ACTIVE and deleted_ms is None:
+        if status == "active" and deleted_ms is None:
             return Endpoint(webhook_id, surface, url, vault.unseal(secret, bytes(uuid).hex()), strikes)
     return None
 

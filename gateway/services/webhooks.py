@@ -11,14 +11,17 @@ from typing import Any
 from gateway import clock, config, errors, ids, vault
 from gateway.services import domains, event_words
 from gateway.services.identity import OCTETH, Caller
+from gateway.services.webhook_calls import drain
+from gateway.services.webhook_claims import bury
 from gateway.transports import http_call
 from models.database import Transaction, in_transaction
 from models.delivery import Lane
 from models.vocabulary import DOMAIN_DISABLED, DOMAIN_SUSPENDED, EventKind, LaneKind
 from models.webhook import Webhook
 
-ACTIVE, DISABLED = "active", "disabled"
+__all__ = ["Endpoint", "Hook", "add", "delete", "drain", "list_", "mask", "matching", "new_secret"]
 
+_ROW_MOST = 2**31 - 1
 _SECRET_BYTES = 24  # Standard Webhooks 1.0: 24 to 64
 
 
@@ -54,10 +57,10 @@ class Hook:
     created_ms: int
 
 
-def add(*, caller: Caller, domain_id: int, event: str, url: str) -> Hook:
-    """Register `url` for an event word of one domain.
+def add(*, caller: Caller, domain_id: int, event: str, url: str, id: int | None = None) -> Hook:
+    """Register `url` for an event word of one domain; `id` is the number of an import from elsewhere.
 
-    Raises `NotFound` (the domain), `InvalidEvent`, `InvalidUrl`, `PrivateUrl`, `WebhookLimitReached`.
+    Raises `NotFound` (the domain), `InvalidEvent`, `InvalidUrl`, `PrivateUrl`, `WebhookLimitReached`, `Invalid`.
     """
     kinds = event_words.for_webhook(event)
     domain = domains.find(caller=caller, domain_id=domain_id)
@@ -66,9 +69,15 @@ def add(*, caller: Caller, domain_id: int, event: str, url: str) -> Hook:
     uuid = ids.new_uuid()
     secret = new_secret()
 
+    if id is not None and not 0 < id <= _ROW_MOST:
+        raise errors.Invalid(f"A webhook's id is from 1 to {_ROW_MOST}", field="id")
+
     def work(tx: Transaction) -> Webhook:
         _check_limit(tx, caller)
+        if id is not None and tx.rows("SELECT id FROM webhook WHERE id = ?", (id,)):
+            raise errors.Invalid("That webhook id is taken.", field="id")
         hook = Webhook.create(
+            **({"id": id} if id is not None else {}),
             uuid=uuid,
             account_id=caller.account_id,
             domain_id=domain.id,
@@ -142,17 +151,6 @@ def matching(tx: Transaction, domain_ids: set[int], account_ids: set[int]) -> li
         )
     ]
     return sorted(found, key=lambda endpoint: endpoint.id)
-
-
-def bury(tx: Transaction, webhook_id: int, why: str) -> int:
-    """Move everything that waits for a webhook to the dead letters; a call under way loses its claim."""
-    return int(
-        tx.execute(
-            "UPDATE webhook_delivery SET state = 'dead', due_ms = NULL, fence = fence + 1, last_error = ?"
-            " WHERE webhook_id = ? AND due_ms IS NOT NULL",
-            (why, webhook_id),
-        ).rowcount
-    )
 
 
 def mask(kinds: Iterable[EventKind]) -> int:

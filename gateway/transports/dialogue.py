@@ -26,6 +26,10 @@ class Dialogue:
     def note(self, text: str) -> None:
         self._lines.append(f"-- {text[:_REPLY]}")
 
+    def resume(self, text: str) -> None:
+        """Go on after `text`, which `take` gave."""
+        self._lines.insert(0, text)
+
     def take(self) -> str:
         """All of it, at most `LIMIT` bytes, and begin anew; too long a one loses its middle, for the end tells most."""
         text = "\n".join(self._lines)

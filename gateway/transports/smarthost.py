@@ -52,7 +52,8 @@ class Smarthost:
     def name(self) -> str:
         """`smtp://host:port`, never with the login; at most 64 characters."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"smtp://{host}:{self.port}"[:64]
+        scheme = "smtps" if self.options.tls == "implicit" else "smtp"
+        return f"{scheme}://{host}:{self.port}"[:64]
 
     def open(self) -> SmtpConnection:
         return SmtpConnection(self._targets, self.options)

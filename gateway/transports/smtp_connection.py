@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from gateway.transports.destination import NoRoute, Target
 from gateway.transports.dialogue import Dialogue
@@ -75,6 +76,7 @@ class SmtpConnection:
                 tried = self._try(target, dialogue)
                 if isinstance(tried, SmtpClient):
                     return tried
+                dialogue.resume(tried.dialogue)
                 # What a server said tells more than that another was not reached.
                 if best is None or tried.code is not None or best.code is None:
                     best = tried
@@ -82,7 +84,7 @@ class SmtpConnection:
             return nowhere.outcome
         if best is None:
             raise LookupError("a route has a target or raises NoRoute")
-        return best
+        return replace(best, dialogue=dialogue.take())
 
     def _try(self, target: Target, dialogue: Dialogue) -> SmtpClient | Outcome:
         client = SmtpClient(target, self._options, dialogue)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.web.conftest import app, client, operator, owner
+from tests.web.conftest import app, cheap_passwords, client, operator, owner
 
-__all__ = ["app", "client", "operator", "owner"]
+__all__ = ["app", "cheap_passwords", "client", "operator", "owner"]

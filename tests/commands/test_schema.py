@@ -118,10 +118,6 @@ def test_day_that_is_none(value: Any) -> None:
     assert code(Day(end=True), value) == UNDOCUMENTED
 
 
-def test_last_day_of_all_has_no_next() -> None:
-    assert code(Day(end=True), "9999-12-31") == UNDOCUMENTED
-
-
 def test_texts() -> None:
     assert check(Texts(), "a") == ["a"]
     assert check(Texts(), ["a", 1]) == ["a", "1"]

@@ -207,6 +207,12 @@ class SmtpSink:
                     return act
         return None
 
+    def replace(self, plain: socket.socket, wrapped: socket.socket) -> None:
+        """The connection goes on as another socket object."""
+        with self._changed:
+            self._open.discard(plain)
+            self._open.add(wrapped)
+
     def take(self, transaction: Transaction) -> None:
         with self._changed:
             if self.keep or not transaction.accepted:
@@ -234,7 +240,7 @@ class SmtpSink:
             pass
         finally:
             with self._changed:
-                self._open.discard(sock)
+                self._open.discard(session.sock)
             _quietly(session.sock.close)
 
 
@@ -348,7 +354,9 @@ class _Session:
 
     def wrap(self) -> None:
         assert self.sink.context is not None, "TLS needs a certificate"
-        self.sock = self.sink.context.wrap_socket(self.sock, server_side=True)
+        plain = self.sock
+        self.sock = self.sink.context.wrap_socket(plain, server_side=True)
+        self.sink.replace(plain, self.sock)
         self.tls = str(self.sock.version())
 
     # -- commands

@@ -124,7 +124,9 @@ def test_a_body_with_bare_line_feeds_gets_proper_ones(part: Running, customer: C
 
 def test_long_lines_are_mended(part: Running, customer: Customer) -> None:
     client = wire(customer, part)
-    client.send(b"MAIL FROM:<a@b.test>\r\nRCPT TO:<jane@friends.test>\r\nDATA\r\n" + HEADER + b"x" * 5000 + b"\r\n.\r\n")
+    client.send(
+        b"MAIL FROM:<a@b.test>\r\nRCPT TO:<jane@friends.test>\r\nDATA\r\n" + HEADER + b"x" * 5000 + b"\r\n.\r\n"
+    )
     assert client.replies(4) == ["250", "250", "354", "250"]
     (body,) = bodies()
     assert max(map(len, body.split(b"\r\n"))) <= 998
@@ -151,7 +153,7 @@ def test_every_reply_has_an_enhanced_code(part: Running, customer: Customer) -> 
     lines = [
         b"NOOP", b"RSET", b"VRFY jane", b"EXPN list", b"HELP", b"BOGUS", b"", b"MAIL", b"MAIL FROM:<a@b.test> FOO=1",
         b"RCPT TO:<jane@friends.test>", b"DATA", b"MAIL FROM:<a@b.test> AUTH=<>", b"MAIL FROM:<a@b.test>",
-        b"RCPT TO:<x>", b"DATA", b"AUTH PLAIN", b"STARTTLS", b"EHLO", b"\xff\xfe", b"X" * 1500, b"QUIT",
+        b"RCPT TO:<x>", b"DATA", b"AUTH PLAIN", b"STARTTLS", b"\xff\xfe", b"X" * 1500, b"QUIT",
     ]  # fmt: skip
     for line in lines:
         client.send(line + b"\r\n")
@@ -162,10 +164,9 @@ def test_every_reply_has_an_enhanced_code(part: Running, customer: Customer) -> 
 
 def test_a_command_said_too_often_ends_the_connection(part: Running) -> None:
     with part.client() as client, pytest.raises(smtplib.SMTPServerDisconnected):
-        codes = []
-        for _ in range(30):
-            codes.append(client.docmd("VRFY", "jane")[0])
-    assert codes[-1] == 421
+        for number in range(30):
+            code = client.docmd("VRFY", "jane")[0]
+            assert code == (252 if number < 20 else 421)
 
 
 def test_connections_are_counted(start: Callable[..., Running]) -> None:

@@ -17,9 +17,8 @@ import orjson
 import pytest
 
 import models
-from gateway import clock, errors, jobs
-from gateway.mail import verp
-from gateway.services import contents, domains, messages, smtps
+from gateway import jobs
+from gateway.services import contents, messages, smtps
 from models import database as db
 from models.vocabulary import DeliveryState
 from tests.peers import certificate

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
@@ -29,7 +30,16 @@ class Account:
 
 
 @pytest.fixture
-def app(store: str) -> Flask:
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hashing with the least work: what is tested here is not the hash."""
+    monkeypatch.setattr(users, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    users._dummy_hash.cache_clear()
+    yield
+    users._dummy_hash.cache_clear()
+
+
+@pytest.fixture
+def app(store: str, cheap_passwords: None) -> Flask:
     identity.forget()
     return create_app()
 

@@ -70,7 +70,9 @@ def test_a_checked_attachment() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["a.pdf", 'q"uo\\te.pdf', "é" * 200 + ".pdf", "a" * 250, "日本 語.pdf", "100%.txt", "a'b.txt"])
+@pytest.mark.parametrize(
+    "name", ["a.pdf", 'q"uo\\te.pdf', "é" * 200 + ".pdf", "a" * 250, "日本 語.pdf", "100%.txt", "a'b.txt"]
+)
 def test_any_name_comes_back(name: str) -> None:
     field = attachments.fields(Attachment(name, "application/pdf", b""))
     assert all(len(line) <= 78 for line in field.split(b"\r\n"))

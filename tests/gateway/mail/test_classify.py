@@ -158,7 +158,7 @@ def test_nobody_else_is_suppressed(category: str, enhanced: str) -> None:
         ("450 4.7.1 Greylisted, please try again in 300 seconds", 300),
         ("451 Greylisted for 5 minutes", 300),
         ("451 please retry in 1 hour", 3600),
-        ("450 Greylisting, please come back in 00:04:12", None),
+        ("450 Greylisting, please come back in 00:04:12", 252),
         ("450 Greylisted, please try again in 00:04:12", 252),
         ("421 Too many messages, wait 60s", 60),
         ("451 Please try again after 10 min", 600),

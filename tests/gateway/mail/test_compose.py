@@ -19,7 +19,9 @@ SENDER = Mailbox("jane@example.com", "Jane Doe")
 
 bodies = st.one_of(
     texts,
-    st.sampled_from(["x" * 998, "x" * 999, "From me\nFrom you\n", ".\n..\n", "a \nb\t\n", "=3D\n=\n", "é" * 500 + "\n", "\n\n"]),
+    st.sampled_from(
+        ["x" * 998, "x" * 999, "From me\nFrom you\n", ".\n..\n", "a \nb\t\n", "=3D\n=\n", "é" * 500 + "\n", "\n\n"]
+    ),
     st.text(st.sampled_from("a =\r\n\té.-F"), max_size=300),
 )
 
@@ -59,7 +61,8 @@ def test_a_text_arrives(text: str) -> None:
     raw, message = render(None, text)
     travels(raw)
     assert message.get_content_type() == "text/plain" and not message.defects
-    assert text_of(message) == sent(text)
+    arrived, expected = text_of(message), sent(text)
+    assert arrived == expected or (arrived == expected + "\n" and not expected.endswith("\n"))
 
 
 @given(bodies, bodies, st.binary(max_size=300))
@@ -136,9 +139,11 @@ def test_a_subject_arrives_and_injects_nothing(subject: str) -> None:
     assert message.keys() == [
         *("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"),
     ]
-    assert headers.one_line(subject).isascii() is False or "=?" in subject or str(
-        message["Subject"]
-    ) == headers.one_line(subject)
+    assert (
+        headers.one_line(subject).isascii() is False
+        or "=?" in subject
+        or str(message["Subject"]) == headers.one_line(subject)
+    )
 
 
 @given(texts, texts, texts)
@@ -177,7 +182,7 @@ def test_the_whole_header() -> None:
         b"MIME-Version: 1.0\r\n"
         b"Content-Type: text/plain; charset=us-ascii\r\n"
         b"Content-Transfer-Encoding: 7bit\r\n"
-        b"\r\nHello"
+        b"\r\nHello\r\n"
     )
 
 

@@ -28,7 +28,8 @@ def test_names_that_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", " ", "a\r\nBcc: x@example.net", "a\n", "\ra", "a\0", "a\u2028b", "a\x85", "\x1b[0m", "\ud800", "a" * 8193]
+    "value",
+    ["", " ", "a\r\nBcc: x@example.net", "a\n", "\ra", "a\0", "a\u2028b", "a\x85", "\x1b[0m", "\ud800", "a" * 8193],
 )
 def test_values_that_are_refused(value: str) -> None:
     with pytest.raises(Invalid):

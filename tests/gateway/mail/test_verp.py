@@ -33,7 +33,16 @@ def test_every_changed_character_is_noticed(settings: config.Settings) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "@", "b+@b.test", "b+aaaa@b.test", "jane@example.com", "b+" + "a" * 24, "b+" + "é" * 24 + "@x", "b+" + "a" * 500 + "@x"]
+    [
+        "",
+        "@",
+        "b+@b.test",
+        "b+aaaa@b.test",
+        "jane@example.com",
+        "b+" + "a" * 24,
+        "b+" + "é" * 24 + "@x",
+        "b+" + "a" * 500 + "@x",
+    ]
     + ["b+" + "a" * size + "@b.test" for size in range(1, 40)],
 )
 def test_what_we_did_not_make(settings: config.Settings, text: str) -> None:

@@ -247,7 +247,7 @@ def test_an_import_that_cannot_be_is_refused(owner: Caller, stranger: Caller) ->
         {"dkim": [("one", "not a key")]},
     ):
         with pytest.raises(errors.Invalid):
-            domains.add(caller=owner, name="example.com", **options)  # type: ignore[arg-type]
+            domains.add(caller=owner, name="example.com", **options)
     assert domains.list_(caller=owner) == []
 
 

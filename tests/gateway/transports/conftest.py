@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ class Sender:
 
     def _announce(self) -> None:
         self.announced += 1
+
+
+def wait_until_dead(sink: SmtpSink) -> None:
+    """Until the sink's connections have ended, so that the client's next look finds the end."""
+    deadline = time.monotonic() + 5
+    while sink.open_connections:
+        assert time.monotonic() < deadline, "the sink keeps its connections"
+        time.sleep(0.005)
 
 
 @pytest.fixture

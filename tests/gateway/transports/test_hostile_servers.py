@@ -111,9 +111,7 @@ def test_replies_that_nobody_asked_for_end_the_connection(sink: SmtpSink, throug
     assert sink.connections == 2
 
 
-def test_a_long_message_cut_in_the_middle_is_deferred(
-    sink: SmtpSink, through: Callable[..., Sender]
-) -> None:
+def test_a_long_message_cut_in_the_middle_is_deferred(sink: SmtpSink, through: Callable[..., Sender]) -> None:
     """Not one byte of the end of DATA has left, so nothing can have been taken."""
     sender = through(sink, timeouts=IMPATIENT)
     sink.script("data", Act(b"354 go on\r\n", "reset"))

@@ -10,7 +10,7 @@ import pytest
 from gateway.dns import resolver as dns_resolver
 from gateway.transports.outcome import Result
 from gateway.transports.smarthost import Smarthost
-from tests.gateway.transports.conftest import IMPATIENT, Sender
+from tests.gateway.transports.conftest import IMPATIENT, Sender, wait_until_dead
 from tests.peers.smtp_sink import CLOSE, RESET, Act, SmtpSink
 
 
@@ -41,17 +41,11 @@ def test_an_idle_connection_is_replaced(sink: SmtpSink, through: Callable[..., S
     assert sink.connections == 2
 
 
-def _wait_until_dead(sink: SmtpSink) -> None:
-    deadline = time.monotonic() + 5
-    while sink.open_connections and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
 def test_a_connection_that_died_while_idle_is_reopened(sink: SmtpSink, through: Callable[..., Sender]) -> None:
     sender = through(sink)
     sender.send()
     sink.drop()
-    _wait_until_dead(sink)
+    wait_until_dead(sink)
     assert sender.send().result is Result.DELIVERED
     assert sink.connections == 2
     assert sender.announced == 2
@@ -89,7 +83,7 @@ def test_a_server_that_says_421_while_idle_is_dialled_again(sink: SmtpSink, thro
     sender = through(sink)
     sink.script("end", Act(b"250 2.0.0 taken\r\n421 4.4.2 idle for too long\r\n", "close"))
     assert sender.send().result is Result.DELIVERED
-    _wait_until_dead(sink)
+    wait_until_dead(sink)
     assert sender.send().result is Result.DELIVERED
     assert sink.connections == 2
 

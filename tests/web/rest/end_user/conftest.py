@@ -41,6 +41,7 @@ class Sender:
     domain: Any
     key: str
     session: requests.Session = field(default_factory=requests.Session)
+    pairs = staticmethod(pairs)
 
     def payload(self, **changed: Any) -> dict[str, Any]:
         """The document's own example with this key and domain; None takes a field out."""

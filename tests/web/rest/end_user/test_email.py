@@ -59,6 +59,11 @@ class TestTheDocumentsExample:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert sender.send(headers=headers).status_code == 200
 
+    def test_everything_in_the_query_of_an_empty_post(self, sender: Any) -> None:
+        response = sender.session.post(sender.url, params=sender.pairs(sender.payload()), timeout=20)
+        assert response.status_code == 200
+        assert deliveries() == {"recipient@example.org": DeliveryState.QUEUED}
+
     def test_multipart(self, sender: Any) -> None:
         files = [
             (name, (None, value))

@@ -41,6 +41,10 @@ WRONG: dict[str, Any] = {
 }
 
 
+on_one_database = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what is refused before any database is asked."""
+
+
 def checked(sender: Any, response: requests.Response) -> list[int]:
     """The codes of a well-formed refusal after which nothing is stored; [] for an accepted message."""
     assert response.status_code < 500, response.text
@@ -81,6 +85,7 @@ def empty_the_store(sender: Any) -> None:
     sender.forget()
 
 
+@on_one_database
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -172,6 +177,7 @@ PLACES = [
 ]
 
 
+@on_one_database
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
 def test_no_line_break_gets_into_a_header(sender: Any, place: dict[str, Any], form: bool) -> None:
@@ -200,6 +206,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
+@on_one_database
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "", "x/y; a=b; c"])
 def test_malformed_bodies(sender: Any, kind: str, content_type: str) -> None:
@@ -208,6 +215,7 @@ def test_malformed_bodies(sender: Any, kind: str, content_type: str) -> None:
     assert checked(sender, response)
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "body",
     [
@@ -225,6 +233,7 @@ def test_malformed_forms(sender: Any, body: str) -> None:
     assert checked(sender, requests.post(sender.url, data=body, headers=headers, timeout=20))
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "headers",
     [
