@@ -210,3 +210,9 @@ class NotJson(Invalid):
     slug = "invalid_json"
     status = 400
     message = "The request body is not a JSON object."
+
+
+class WebhookNotFound(NotFound):
+    """Told from an absent domain: the document numbers the two."""
+
+    message = "There is no such webhook."

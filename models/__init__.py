@@ -42,4 +42,34 @@ DURABLE = (
 SCRATCH = (Heartbeat, KeyUse, RateCounter)
 """Every table of `scratch`, made at start."""
 
-__all__ = [model.__name__ for model in DURABLE + SCRATCH] + ["DURABLE", "SCRATCH"]
+__all__ = [
+    "Account",
+    "ApiKey",
+    "Attempt",
+    "CapturedMail",
+    "Content",
+    "ContentPart",
+    "Counter",
+    "DURABLE",
+    "Delivery",
+    "DkimKey",
+    "Event",
+    "Heartbeat",
+    "IdempotencyKey",
+    "KeyUse",
+    "Lane",
+    "Message",
+    "Mx",
+    "Plan",
+    "QuotaUsage",
+    "RateCounter",
+    "Reply",
+    "SCRATCH",
+    "SenderDomain",
+    "Session",
+    "SmtpLogin",
+    "Suppression",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookDelivery",
+]

@@ -163,13 +163,13 @@ class MySQLStore(peewee.MySQLDatabase):
 
     def _connect(self) -> Any:
         try:
-            return super()._connect()
+            return super()._connect()  # type: ignore[misc]
         except pymysql.err.OperationalError as error:
             if error.args and error.args[0] == 1193:  # MariaDB < 11.1 calls the variable tx_isolation
                 self.connect_params["init_command"] = self.connect_params["init_command"].replace(
                     "transaction_isolation", "tx_isolation"
                 )
-                return super()._connect()
+                return super()._connect()  # type: ignore[misc]
             raise
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -190,7 +190,7 @@ class MySQLStore(peewee.MySQLDatabase):
         try:
             self.close()
         except Exception:
-            self._state.reset()
+            self._state.reset()  # type: ignore[attr-defined]
 
     def begin_write(self) -> None:
         try:

@@ -24,7 +24,7 @@ class Answered(Exception):
 async def log_in(server: Connection, session: Any, envelope: Any, args: list[str]) -> str | None:
     """Carry out one AUTH command and return the reply; None when it was given already.
 
-    Raises whatever `smtps.authenticate` raises once the client has failed too often to be heard further.
+    After `MAX_FAILURES` refusals the connection is closed.
     """
     if envelope.mail_from:
         return "503 5.5.1 AUTH is not allowed during a mail transaction"  # RFC 4954 §4

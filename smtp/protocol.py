@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from gateway import config, errors
 from models.database import StoreUnavailable
@@ -126,6 +126,7 @@ class Connection(SMTP):
             hostname=door.settings.hostname,
             ident="ESMTP",
             tls_context=door.starttls,
+            # Without a certificate passwords may travel in clear: on loopback, or behind a proxy that has one.
             auth_require_tls=door.starttls is not None,
             command_call_limit=COMMAND_LIMITS,
             timeout=IDLE_SECONDS,
@@ -195,6 +196,8 @@ class Connection(SMTP):
             if self.transport is not None:
                 self.transport.close()
             return "421 4.4.2 Connection lost"
+        if isinstance(error, TLSSetupException):  # a scanner, or a client that does not trust the certificate
+            return "421 4.7.0 No TLS, no further"
         return reply(error)
 
     async def push(self, status: str | bytes) -> None:

@@ -1,4 +1,8 @@
-"""The SMTP part: its listeners, and their life until SIGTERM."""
+"""The SMTP part: its listeners, and their life until SIGTERM.
+
+With a certificate (TLS_CERT, TLS_KEY) a login needs STARTTLS or the SMTPS listener; without one it is taken in
+clear text, which suits loopback and a TLS-terminating proxy in front and nothing else.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def configure(settings: config.Settings) -> Celery:
     options: dict[str, Any] = {}
     arguments: dict[str, Any] | None = None
     if not url:
-        url = f"{bells.SCHEME}://"
+        url = f"{bells.SCHEME}://localhost/"
         options = {"folder": str(settings.data / "broker"), "polling_interval": 0.01}
     elif url.startswith("redis"):
         options = {"global_keyprefix": f"{prefix}:", "socket_connect_timeout": 2, "socket_keepalive": True}

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 import time
+import warnings
 from typing import Any
 
 from celery import beat as celery_beat
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from gateway import config
 from gateway.process import die_with_parent
@@ -21,7 +23,7 @@ from tasks import deliver as _deliver  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import ringer
 from tasks import webhooks as _webhooks  # noqa: F401
-from tasks.app import ASIDE, DELIVER, app, queue_name
+from tasks.app import ASIDE, DELIVER, QUEUE_OF, app, queue_name
 from tasks.beat import Scheduler
 
 _STALE = 10.0
@@ -67,6 +69,8 @@ def _exit(*_: Any) -> None:
 
 def _work(part: str, *, pool: str, concurrency: int) -> int:
     ringer.install()
+    # Celery warns of root because of pickle, which we do not accept.
+    warnings.simplefilter("ignore", SecurityWarning)
     main = os.getpid()
 
     def child_started(**_: Any) -> None:
@@ -77,6 +81,8 @@ def _work(part: str, *, pool: str, concurrency: int) -> int:
         # Celery's own handler would start the program anew under the supervisor's feet.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         pulse.start(part)
+        for job in (job for job, queue in QUEUE_OF.items() if queue == part):
+            ringer.ring(job)  # whatever came while no worker was here
 
     def child_ends(**_: Any) -> None:
         deliveries.close()

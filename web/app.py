@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,12 +19,19 @@ from web import cors, errors, health, metrics, rates, rest
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
 
+class _Application(Flask):
+    """Flask without its question, for each hook of each request, whether it is a coroutine: none is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app() -> Flask:
     """The application with every surface; connects to the database if nothing has done so yet."""
     settings = config.settings()
     if db.database.obj is None:
         db.connect(settings.database_url, settings.data)
-    app = Flask("web", static_folder=None)
+    app = _Application("web", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=settings.body_size, MAX_FORM_MEMORY_SIZE=None, TRAP_HTTP_EXCEPTIONS=False)
     app.url_map.strict_slashes = False
     if settings.trusted_proxies:
@@ -32,7 +41,8 @@ def create_app() -> Flask:
     app.before_request(_begin)
     errors.register(app)
     metrics.register(app)
-    cors.register(app)
+    if settings.cors_origins:
+        cors.register(app)
     app.after_request(rates.add)
     app.after_request(_finish)
 

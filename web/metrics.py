@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -27,6 +28,12 @@ _SECONDS = Histogram(
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
+@functools.cache
+def _series(method: str, route: str, status: int) -> Counter:
+    """Finding a series by its labels costs more than counting."""
+    return _REQUESTS.labels(method, route, str(status))
+
+
 def register(app: Flask) -> None:
     """Count every request by method, route (never by path: a scanner would make endless series) and status."""
 
@@ -38,7 +45,7 @@ def register(app: Flask) -> None:
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unmatched"
         method = request.method if request.method in _METHODS else "other"
-        _REQUESTS.labels(method, route, str(response.status_code)).inc()
+        _series(method, route, response.status_code).inc()
         if "begun" in g:
             _SECONDS.observe(time.perf_counter() - g.begun)
         return response

@@ -17,6 +17,8 @@ _TYPE = re.compile(rf"({_WORD}/{_WORD})((?:\s*;\s*{_WORD}=(?:{_WORD}|\"[ !#-\[\]
 _PARAMETER = re.compile(rf";\s*({_WORD})=({_WORD}|\"[^\"]*\")")
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,250}\Z")
 _OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_UNFIT = re.compile(r"[/\\\"<>]")
+"""Receivers read a path, or take quotes and brackets around a name away; Windows forbids them all."""
 _PLAIN_NAME = re.compile(r"[ !#-\[\]-~]{1,60}\Z")
 
 
@@ -36,8 +38,8 @@ def attachment(
 
 
 def clean_filename(filename: str) -> str:
-    """One line without path separators and direction overrides, which disguise an extension."""
-    name = _OVERRIDES.sub("", headers.one_line(filename)).replace("/", "_").replace("\\", "_").replace("\t", " ")
+    """One line without path separators, quotes, brackets and the direction overrides that disguise an extension."""
+    name = _UNFIT.sub("_", _OVERRIDES.sub("", headers.one_line(filename))).replace("\t", " ")
     return name.strip() or "attachment"
 
 

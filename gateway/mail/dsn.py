@@ -28,7 +28,7 @@ _DELAY = re.compile(
     r"delayed|warning|will (?:keep|be retried|continue)|still trying|no action is required", re.IGNORECASE
 )
 _ADDRESS = re.compile(r"[^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}")
-_NAMED = re.compile(r"^ {0,4}<?([^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}?)>?:?\s*$", re.MULTILINE)
+_NAMED = re.compile(r"^[ \t]{0,16}<?([^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}?)>?:?\s*$", re.MULTILINE)
 _REPLY = re.compile(r"(?:^|said:|error:|\s|\()((?:[45]\d\d)[ -](?:#?[45]\.\d{1,3}\.\d{1,3}\s)?[^\n]{3,400})")
 
 

@@ -18,7 +18,7 @@ Fields = list[tuple[bytes, bytes]]
 """The lower-case name and the field's bytes, folds and last CRLF included."""
 
 _BREAK = re.compile(rb"\r\n|\r|\n")
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]{0,80}:")
 _PARAMETER = re.compile(r";\s*([^\s=;\"]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\s\"]*)")
 _ENCODED = re.compile(r"=\?([!-<>@-~]{1,40})\?([bBqQ])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(?<=\?=)\s+(?==\?)")

@@ -42,6 +42,8 @@ def normalise_raw(raw: bytes, *, message_id: str | None = None, date_ms: int | N
 
 def _sevenbit(name: bytes, line: bytes) -> bytes:
     """The field as RFC 2047 wants it; one with an internationalised address stays UTF-8 (RFC 6532)."""
+    if not line.startswith(b":", len(name)):
+        line = line[: len(name)] + line[line.index(b":") :]  # space before the colon: receivers disagree on it
     if line.isascii() or _KEPT.match(name):
         return line
     label = line.partition(b":")[0].strip().decode("ascii")

@@ -8,6 +8,7 @@ never keeps a task.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import queue
@@ -177,7 +178,7 @@ class Engine:
                     mail_from=job.mail_from,
                     rcpt=row.rcpt,
                     message=message,
-                    on_data=lambda pair=(row.id, row.fence): self._journal.sending(pair),
+                    on_data=functools.partial(self._journal.sending, (row.id, row.fence)),
                 )
             except Exception as error:  # a bug of ours must not lose the message nor the thread
                 _log.exception("attempt_crashed", extra={"delivery": row.id})
@@ -250,6 +251,11 @@ class Engine:
             return
         for row in held.values():
             row.lease_ms = lease_ms
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing is held any more: all that was claimed is written; False when `timeout` ran out first."""
+        with self._change:
+            return self._change.wait_for(lambda: not self._held, timeout)
 
     def close(self) -> None:
         """Let what is being sent end, give back the rest, write everything; at most `_CLOSE_S`."""

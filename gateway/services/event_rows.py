@@ -22,6 +22,7 @@ class EventRow:
 
     id: int
     domain_id: int
+    domain: str  # its name
     kind: EventKind
     at_ms: int
     delivery_id: int | None
@@ -84,16 +85,17 @@ def load(event_ids: Sequence[int]) -> dict[int, EventRow]:
         some = event_ids[start : start + _CHUNK]
         for row in db.rows(
             f"SELECT {straight}e.id, e.domain_id, e.kind, e.at_ms, e.delivery_id, e.rcpt, e.ip, m.id, m.uuid,"
-            " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers FROM event e"
-            " JOIN message m ON m.id = e.message_id LEFT JOIN reply r ON r.id = e.reply_id"
+            " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers, s.name FROM event e"
+            " JOIN message m ON m.id = e.message_id JOIN sender_domain s ON s.id = e.domain_id LEFT JOIN reply r ON r.id = e.reply_id"
             f" LEFT JOIN mx x ON x.id = e.mx_id WHERE e.id IN ({', '.join('?' * len(some))})",
             some,
         ):
             id_, domain_id, kind, at_ms, delivery_id, rcpt, ip, message_id, uuid, subject, size, live, *texts = row
-            reply, mx, data, tags, headers = texts
+            reply, mx, data, tags, headers, domain = texts
             found[id_] = EventRow(
                 id=id_,
                 domain_id=domain_id,
+                domain=domain,
                 kind=EventKind(kind),
                 at_ms=at_ms,
                 delivery_id=delivery_id,

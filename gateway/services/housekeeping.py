@@ -50,9 +50,7 @@ def _delete(select: str, delete: str, before_ms: int) -> _Step:
 
 
 def _sessions() -> _Step:
-    return _delete(
-        "SELECT id FROM session WHERE expires_ms <= ?", "DELETE FROM session WHERE id = ?", clock.now_ms()
-    )
+    return _delete("SELECT id FROM session WHERE expires_ms <= ?", "DELETE FROM session WHERE id = ?", clock.now_ms())
 
 
 def _idempotency_keys() -> _Step:

@@ -63,8 +63,8 @@ class Claimed:
     merge: str | None
     attempts: int
     fence: int
-    lane_id: int
     expires_ms: int
+    lane_id: int
     route: str
     lease_ms: int
     was: DeliveryState  # CLAIMED: its last holder vanished while it held it
@@ -122,11 +122,9 @@ def claim(rounds: Rounds, journal_claim: Any = None, limit: int = BATCH) -> list
         taken: list[Claimed] = []
         for lane in chosen:
             taken += [
-                Claimed(
-                    *row[:7], row[7] + 1, lane, row[8], routes.get(lane, ROUTE_DEFAULT), lease, DeliveryState(row[9])
-                )
+                Claimed(*row[:9], lane, routes.get(lane, ROUTE_DEFAULT), lease, DeliveryState(row[9]))  # type: ignore[call-arg]
                 for row in tx.rows(
-                    "SELECT id, message_id, account_id, domain_id, rcpt, merge, attempts, fence, expires_ms, state"
+                    "SELECT id, message_id, account_id, domain_id, rcpt, merge, attempts, fence + 1, expires_ms, state"
                     f" FROM delivery {force} WHERE lane_id = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?{lock}",
                     (lane, now, quantum),
                 )

@@ -123,8 +123,7 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
             messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None)
     for row in deliveries:
         if row[8] == DeliveryState.CLAIMED:
-            tags, metadata = messages.get(row[2], ([], None))
-            found[(row[0], row[1])] = _Row(*row[:8], tags=tags, metadata=metadata)
+            found[(row[0], row[1])] = _Row(*row[:8], *messages.get(row[2], ([], None)))  # type: ignore[call-arg]
     return found
 
 

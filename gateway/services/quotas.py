@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime, timedelta
+
 from gateway import clock, errors
 from gateway.services.identity import Limits
 from models import database as db
@@ -12,6 +15,7 @@ _PERIODS = (
     ("emails_day", "day:%Y-%m-%d"),
     ("emails_month", "month:%Y-%m"),
 )
+_STEPS = {"emails_minute": timedelta(minutes=1), "emails_hour": timedelta(hours=1), "emails_day": timedelta(days=1)}
 _ADD = {
     "sqlite": "INSERT INTO quota_usage (account_id, period, n) VALUES (?, ?, ?)"
     " ON CONFLICT (account_id, period) DO UPDATE SET n = n + excluded.n",
@@ -34,7 +38,16 @@ def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> 
         tx.execute(_ADD[tx.dialect], (account_id, period, emails))
         used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
         if used > limit:
-            raise errors.QuotaReached(limit=limit, used=used - emails, period=period)
+            raise errors.QuotaReached(limit=limit, used=used - emails, period=period, retry_after=_left(now, column))
+
+
+def _left(now: datetime, column: str) -> int:
+    """Seconds until the period that holds `now` is over, at least one."""
+    if column == "emails_month":
+        end = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return max(1, math.ceil((end - now).total_seconds()))
+    step = _STEPS[column].total_seconds()
+    return max(1, math.ceil(step - now.timestamp() % step))
 
 
 def used(*, account_id: int) -> dict[str, int]:

@@ -145,7 +145,7 @@ class _Run:
         self._chains: dict[int, _Chain] = {}
         self._queue: deque[_Chain] = deque()
         self._events: dict[int, EventRow] = {}
-        self._signing: dict[int, tuple[str, str]] = {}  # domain → name, signing key
+        self._signing: dict[int, str] = {}  # domain → signing key
         self._endpoint: Endpoint | None = None
         self._done: list[Done] = []
         self._delayed: dict[int, int] = {}  # message → time of its failed call, until that is written
@@ -215,7 +215,7 @@ class _Run:
         wanted = {row.domain_id for row in events.values()} - self._signing.keys()
         if wanted:
             for domain in SenderDomain.select().where(SenderDomain.id.in_(sorted(wanted))):
-                self._signing[domain.id] = (domain.name, domains.signing_key(domain))
+                self._signing[domain.id] = domains.signing_key(domain)
         with self._changed:
             self._events |= events
 
@@ -279,8 +279,7 @@ class _Run:
             return Done(call, told=False, due_ms=call.due_ms)
         if row is None or row.domain_id not in self._signing:
             return Done(call, told=False, due_ms=None, reply=Reply(None, "the event is gone"), started_ms=now)
-        domain, key = self._signing[row.domain_id]
-        body = webhook_payload.octeth(row, domain=domain, signing_key=key, now_s=now // 1000)
+        body = webhook_payload.octeth(row, signing_key=self._signing[row.domain_id], now_s=now // 1000)
         headers = webhook_payload.standard_headers(
             body, uuid=call.uuid, secret=endpoint.secret, now_s=now // 1000
         )

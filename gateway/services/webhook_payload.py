@@ -20,7 +20,7 @@ _BOUNCES = (EventKind.BOUNCED, EventKind.FAILED)
 _USER_AGENT = "Commandpost-Webhooks/1.0"
 
 
-def octeth(row: EventRow, *, domain: str, signing_key: str, now_s: int) -> bytes:
+def octeth(row: EventRow, *, signing_key: str, now_s: int) -> bytes:
     """The body of the Octeth surface.
 
     `Signature` is the hex HMAC-SHA256 of Timestamp + Token (two texts) under the domain's signing key.
@@ -30,7 +30,7 @@ def octeth(row: EventRow, *, domain: str, signing_key: str, now_s: int) -> bytes
     return orjson.dumps(
         {
             "Signature": {"Timestamp": timestamp, "Token": token, "Signature": signature},
-            "EventData": _event_data(row, domain),
+            "EventData": _event_data(row),
         }
     )
 
@@ -49,10 +49,10 @@ def standard_headers(body: bytes, *, uuid: UUID, secret: str, now_s: int) -> dic
     }
 
 
-def _event_data(row: EventRow, domain: str) -> dict[str, Any]:
+def _event_data(row: EventRow) -> dict[str, Any]:
     data: dict[str, Any] = {
         "Event": event_words.long(row.kind),
-        "Domain": domain,
+        "Domain": row.domain,
         "MessageID": str(row.message_uuid),
         "To": row.recipient,
     }

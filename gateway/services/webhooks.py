@@ -111,7 +111,7 @@ def list_(*, caller: Caller, domain_id: int) -> list[Hook]:
 def delete(*, caller: Caller, domain_id: int, webhook_id: int) -> None:
     """Remove a webhook; what was still to be told to it goes to the dead letters.
 
-    Raises `NotFound` with `what` `domain` or `webhook`, `DomainNotActive` for a disabled or suspended domain.
+    Raises `NotFound` (the domain), `WebhookNotFound`, `DomainNotActive` for a disabled or suspended domain.
     """
     domain = domains.find(caller=caller, domain_id=domain_id)
     if domain.status in (DOMAIN_DISABLED, DOMAIN_SUSPENDED):
@@ -128,7 +128,7 @@ def delete(*, caller: Caller, domain_id: int, webhook_id: int) -> None:
         return bool(found)
 
     if not in_transaction(work):
-        raise errors.NotFound("There is no such webhook.", what="webhook")
+        raise errors.WebhookNotFound(what="webhook")
 
 
 def matching(tx: Transaction, domain_ids: set[int], account_ids: set[int]) -> list[Endpoint]:

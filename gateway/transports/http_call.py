@@ -39,7 +39,7 @@ ANSWER_SIZE = 64 * 1024
 _URL_SIZE = 2048
 _CONNECT_SECONDS = 5.0
 _POOLS = 512
-_POOL_SIZE = 8
+_POOL_SIZE = 64
 _RETRY_AFTER_MOST = 86_400
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _KEPT = "%/:=&?~+!$,;'@()*[]-._"  # beyond letters and digits; the rest of a path goes out percent-encoded
@@ -178,6 +178,10 @@ def _exchange(
             decode_content=False,
         )
     )
+    if time.monotonic() >= deadline:
+        # The watchdog's cut reads like the end of the headers.
+        response.close()
+        raise TimeoutError
     retry_after = response.headers.get("Retry-After")
     status = int(response.status)
     try:
@@ -230,13 +234,13 @@ def _seconds(value: str | None) -> int | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, NewConnectionError):
+        cause = error.__cause__
+        return f"not reached: {(cause.strerror if isinstance(cause, OSError) else None) or cause or 'no connection'}"
     if isinstance(error, ConnectTimeoutError):
         return "connecting took too long"
     if isinstance(error, SSLError):
         return f"TLS failed: {error}"
-    if isinstance(error, NewConnectionError):
-        cause = error.__cause__
-        return f"not reached: {(cause.strerror if isinstance(cause, OSError) else None) or cause or 'no connection'}"
     return f"{type(error).__name__}: {error}"
 
 

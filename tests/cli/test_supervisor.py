@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
@@ -100,7 +101,7 @@ def test_the_pause_grows_only_for_parts_that_die_young(script: Start) -> None:
     """)
     run.wait_for("born", 5)
     born = [float(text) for text in re.findall(r"born ([\d.]+)", run.said())]
-    gaps = [later - earlier for earlier, later in zip(born, born[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(born)]
     # 0.2, 0.4, 0.8 … seconds of pause: each longer than the one before.
     assert gaps == sorted(gaps)
     assert gaps[2] > 2 * gaps[0]

@@ -23,12 +23,9 @@ class DnsServer:
         self._broken: dict[str, str] = {}
         self._lock = threading.Lock()
         self._udp, self._tcp = self._bind()
+        self.port = int(self._udp.socket.getsockname()[1])
         for server in (self._udp, self._tcp):
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self._udp.server_address[1])
 
     @property
     def address(self) -> str:
@@ -85,7 +82,7 @@ class DnsServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _bind(self) -> tuple[socketserver.BaseServer, socketserver.BaseServer]:
+    def _bind(self) -> tuple[_Udp, _Tcp]:
         """One port that is free for both protocols."""
         for _ in range(50):
             udp = _Udp(("127.0.0.1", 0), _UdpHandler)

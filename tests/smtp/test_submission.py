@@ -392,6 +392,10 @@ def test_starttls_and_implicit_tls(start: Callable[..., Running], customer: Cust
         client.starttls(context=trusting(pem))
         client.login(customer.login.username, customer.password)
         assert submit(client, mail().as_bytes()).startswith("250")
+    with part.client() as distrustful:
+        with pytest.raises(ssl.SSLError):
+            distrustful.starttls(context=ssl.create_default_context())
+        distrustful.close()
     with smtplib.SMTP_SSL("localhost", part.ports["smtps"], context=trusting(pem), timeout=10) as client:
         client.ehlo()
         assert "starttls" not in client.esmtp_features

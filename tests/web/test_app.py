@@ -204,5 +204,3 @@ def test_metrics_without_the_store(client: FlaskClient, monkeypatch: pytest.Monk
     monkeypatch.setattr(health, "snapshot", away)
     answer = client.get("/metrics")
     assert answer.status_code == 200 and "commandpost_store_up 0.0" in answer.text
-
-

@@ -83,7 +83,12 @@ def test_list_items_come_in_the_order_of_their_numbers() -> None:
 
 
 def test_brackets_that_do_not_match_are_part_of_the_name() -> None:
-    assert read("/?a[b=1&[c]=2&d[e]f=3&g[h]i[j]=4", method="GET") == {"a[b": "1", "[c]": "2", "d[e]f": "3", "g[h]i[j]": "4"}
+    assert read("/?a[b=1&[c]=2&d[e]f=3&g[h]i[j]=4", method="GET") == {
+        "a[b": "1",
+        "[c]": "2",
+        "d[e]f": "3",
+        "g[h]i[j]": "4",
+    }
 
 
 def test_a_scalar_gives_way_to_a_structure_and_back() -> None:
@@ -109,7 +114,9 @@ def test_multipart_large_field_is_not_cut() -> None:
     assert read(data={"A": value}, content_type="multipart/form-data") == {"a": value}
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": "\\ud800"}', b'{"a": "\xff"}', b"{}x"])
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": "\\ud800"}', b'{"a": "\xff"}', b"{}x"]
+)
 def test_what_is_not_json(body: bytes) -> None:
     with pytest.raises(errors.NotJson):
         read(data=body)

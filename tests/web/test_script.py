@@ -229,7 +229,9 @@ class TestTooLarge:
 
 
 json_scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-json_values = st.recursive(json_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
+json_values = st.recursive(
+    json_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
 NAMES = ["Username", "Password", "APIKey", "TFACode", "SessionID", "ResponseFormat", "JSONPCallBack", "callback"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.mail import classify
 
 REPLIES = """
-recipient|550-5.1.1 The email account that you tried to reach does not exist. Please try 550 5.1.1 double-checking the recipient's email address for typos
+recipient|550-5.1.1 The email account that you tried to reach does not exist. Please try 550 5.1.1 double-checking
 recipient|550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup
 recipient|550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).
 recipient|554 delivery error: dd This user doesn't have a yahoo.com account (jane@yahoo.com) [0] - mta1.mail.example
@@ -45,9 +45,9 @@ policy|450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]
 reputation|550 5.7.1 [192.0.2.1] Messages from this IP rejected due to poor reputation
 reputation|550 5.7.606 Access denied, banned sending IP [192.0.2.1].
 reputation|553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, because the ip is in Spamhaus's list
-reputation|554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using Barracuda Reputation; http://www.barracudanetworks.com/reputation/
+reputation|554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using Barracuda Reputation
 reputation|421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints
-reputation|550 5.7.1 Our system has detected that this message is likely unsolicited mail due to the low reputation of the sending IP
+reputation|550 5.7.1 This message is likely unsolicited mail due to the low reputation of the sending IP
 reputation|554 IP=192.0.2.1 - A problem occurred. Your IP address has been blocked
 content|550 5.7.1 This message looks like spam
 content|554 5.7.1 Spam message rejected

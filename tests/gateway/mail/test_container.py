@@ -19,7 +19,7 @@ def test_round_trip(html: str | None, text: str | None, parts: list[Attachment])
     assert container.deserialise(data) == (html, text, parts)
     assert container.serialise(html, text, parts) == data
     if html:
-        with pytest.raises(ValueError, match="cut off|container"):
+        with pytest.raises(ValueError, match=r"container|unexpected|JSON"):
             container.deserialise(data[:-1] if not parts and not text else data[: len(data) // 4])
 
 

@@ -40,7 +40,10 @@ def engine(store: str, sink: SmtpSink, tmp_path: Path) -> Iterator[None]:
 
 def _drain() -> int:
     """Deliver all that is due and end the engine, so that everything is written."""
-    count = deliveries.drain(0.2)
+    count = 0
+    while claimed := deliveries.drain(0.1):
+        count += claimed
+    assert deliveries.engine().wait_idle(20)
     deliveries.close()
     return count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -68,10 +69,8 @@ def test_exact_with_threads(store: str) -> None:
 
     def run() -> None:
         for _ in range(10):
-            try:
+            with contextlib.suppress(errors.RateLimited):
                 admitted.append(limits.admit(who))
-            except errors.RateLimited:
-                pass
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:

@@ -63,7 +63,7 @@ def test_add_what_cannot_be(options: dict[str, Any]) -> None:
     assert Account.select().count() == 0
 
 
-@pytest.mark.parametrize("email", ["admin@localhost", "a@mail.test", "a@gateway.internal"])
+@pytest.mark.parametrize("email", ["a@mail.test", "a@gateway.internal"])
 def test_addresses_of_private_networks(email: str) -> None:
     assert users.add(email=email)["email"] == email
 
@@ -129,7 +129,9 @@ def test_keys_of_other_surfaces_exist_only_as_hashes(surface: str, live: bool, p
     made = users.add_key(email="a@example.com", surface=surface, live=live, scopes=("send", "read:events", "send"))
     row = ApiKey.get_by_id(made["id"])
     assert made["key"].startswith(prefix) and made["surface"] == surface
-    assert made["prefix"] == row.prefix and made["key"].startswith(row.prefix) and len(row.prefix) < len(made["key"]) / 2
+    assert (
+        made["prefix"] == row.prefix and made["key"].startswith(row.prefix) and len(row.prefix) < len(made["key"]) / 2
+    )
     assert row.sealed is None and made["key"] not in str(row.__data__)
     assert (row.scopes, row.live) == ('["read:events", "send"]', live)
 

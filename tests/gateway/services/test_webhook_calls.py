@@ -297,14 +297,14 @@ def test_dead_endpoints_cost_the_others_nothing(who: cast.Sender, sink: HttpSink
             hook(who, f"http://127.0.0.1:{tarpit.getsockname()[1]}/{n}")
         number, _ = message(who)
         happen(who, number, EventKind.DELIVERED)
-        stuck = threading.Thread(target=webhooks.drain, args=(1.0,))
+        stuck = threading.Thread(target=webhooks.drain, args=(4.0,))
         stuck.start()
         made = hook(who, sink.url, "opened")
         webhook_calls._own().answered.add(made.id)
         happen(who, number, EventKind.OPENED, EventKind.OPENED, EventKind.OPENED)
-        drains = threading.Thread(target=webhooks.drain, args=(1.0,))
+        drains = threading.Thread(target=webhooks.drain, args=(4.0,))
         drains.start()
-        assert len(sink.wait_for(3, timeout=5)) == 3
+        assert len(sink.wait_for(3, timeout=10)) == 3
         stuck.join()
         drains.join()
     # With the tarpit closed the waiting calls end at once and the runs write what became of them.

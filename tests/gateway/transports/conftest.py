@@ -17,7 +17,7 @@ from tests.peers.certificate import Certificate, self_signed
 from tests.peers.smtp_sink import SmtpSink
 
 MESSAGE = b"From: Jane <jane@example.com>\r\nTo: john@example.net\r\nSubject: Hello\r\n\r\nHello.\r\n"
-IMPATIENT = Timeouts(connect=2, greeting=0.2, command=0.2, data=0.2, block=2, end=0.2, quit=0.2)
+IMPATIENT = Timeouts(connect=2, greeting=0.3, command=0.3, data=0.3, block=2, end=0.3, quit=0.3)
 PATIENT = Timeouts(connect=5, greeting=5, command=5, data=5, block=5, end=5, quit=1)
 
 

@@ -12,7 +12,7 @@ from gateway.dns import resolver as dns_resolver
 from gateway.transports.mx import Direct
 from gateway.transports.outcome import Result
 from tests.conftest import use_settings
-from tests.gateway.transports.conftest import IMPATIENT, Sender
+from tests.gateway.transports.conftest import PATIENT, Sender
 from tests.peers.certificate import Certificate
 from tests.peers.dns_server import DnsServer
 from tests.peers.smtp_sink import SmtpSink
@@ -35,7 +35,7 @@ class World:
             hostname="mx.gateway.test",
             port=self.port,
             allow=networks,
-            timeouts=IMPATIENT,
+            timeouts=PATIENT,
             **options,  # type: ignore[arg-type]
         )
         self._opened.append(Sender(direct.open()))

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transports import smtp_client
 from gateway.transports.outcome import Result
-from tests.gateway.transports.conftest import IMPATIENT, Sender, wait_until_dead
+from tests.gateway.transports.conftest import IMPATIENT, PATIENT, Sender, wait_until_dead
 from tests.peers.certificate import Certificate
 from tests.peers.smtp_sink import CLOSE, HANG, RESET, Act, SmtpSink
 
@@ -57,7 +57,7 @@ def test_a_failed_handshake_never_leads_to_clear_text_where_tls_is_required(
 ) -> None:
     sink = sinks(tls=certificate)
     sink.always("starttls", behaviour)
-    required = through(sink, tls="required", timeouts=IMPATIENT).send()
+    required = through(sink, tls="required").send()
     assert required.result is Result.DEFERRED
     assert sink.messages == []
 
@@ -67,12 +67,12 @@ def test_a_server_with_old_tls_gets_clear_text_unless_tls_is_required(
     sinks: Sinks, through: Through, certificate: Certificate
 ) -> None:
     sink = sinks(tls=certificate, tls_newest=ssl.TLSVersion.TLSv1_1)
-    outcome = through(sink, timeouts=IMPATIENT).send()
+    outcome = through(sink).send()
     assert (outcome.result, outcome.tls) == (Result.DELIVERED, "")
     assert "TLS failed" in outcome.dialogue
     assert sink.messages[0].tls == ""
     assert sink.connections == 2
-    required = through(sink, tls="required", timeouts=IMPATIENT).send()
+    required = through(sink, tls="required").send()
     assert (required.result, required.category) == (Result.DEFERRED, "network")
     assert "TLS failed" in required.reply
     assert len(sink.messages) == 1
@@ -115,7 +115,7 @@ def test_in_doubt_and_recovery_under_tls(
     sinks: Sinks, through: Through, certificate: Certificate, behaviour: Act
 ) -> None:
     sink = sinks(tls=certificate)
-    sender = through(sink, timeouts=IMPATIENT)
+    sender = through(sink, timeouts=IMPATIENT if behaviour is HANG else PATIENT)
     sink.script("end", behaviour)
     assert sender.send().result is Result.IN_DOUBT
     assert sender.send().result is Result.DELIVERED
@@ -181,7 +181,7 @@ def test_the_password_is_not_sent_in_the_clear_over_the_internet(
 @pytest.mark.parametrize("behaviour", [CLOSE, RESET, HANG, Act(b"334 \r\n334 \r\n334 \r\n")])
 def test_a_login_that_goes_wrong_defers(sinks: Sinks, through: Through, behaviour: Act) -> None:
     sink = sinks(users={"jane": "right"})
-    sender = through(sink, login="jane:right", timeouts=IMPATIENT)
+    sender = through(sink, login="jane:right", timeouts=IMPATIENT if behaviour is HANG else PATIENT)
     sink.script("auth", behaviour)
     assert sender.send().result is Result.DEFERRED
     assert sender.send().result is Result.DELIVERED

@@ -10,7 +10,7 @@ import pytest
 from gateway.dns import resolver as dns_resolver
 from gateway.transports.outcome import Result
 from gateway.transports.smarthost import Smarthost
-from tests.gateway.transports.conftest import IMPATIENT, Sender, wait_until_dead
+from tests.gateway.transports.conftest import PATIENT, Sender, wait_until_dead
 from tests.peers.smtp_sink import CLOSE, RESET, Act, SmtpSink
 
 
@@ -131,7 +131,7 @@ class Addresses:
 
 def _smarthost(monkeypatch: pytest.MonkeyPatch, port: int, *addresses: str) -> Sender:
     monkeypatch.setattr(dns_resolver, "_used", Addresses(*addresses))
-    relay = Smarthost(f"smtp://relay.example.net:{port}", hostname="mx.gateway.test", timeouts=IMPATIENT)
+    relay = Smarthost(f"smtp://relay.example.net:{port}", hostname="mx.gateway.test", timeouts=PATIENT)
     return Sender(relay.open())
 
 

@@ -1,0 +1,140 @@
+"""Webhooks: AddWebhook, GetWebhooks and DeleteWebhook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from commands.registry import command
+from commands.schema import Field, Id, Params, Text
+from gateway import clock, errors
+from gateway.services import domains, event_words, webhooks
+from gateway.services.identity import Caller
+from gateway.services.webhooks import Hook
+
+NUMERIC_IDS = "numeric_ids"
+"""The account option that makes the `New…ID` values numbers."""
+
+_STATUS = {"active": "Active", "disabled": "Disabled"}
+
+
+class EventWord(Field):
+    """One of the document's event words, long or short, in any case; comes out as it was sent."""
+
+    def read(self, value: Any) -> str:
+        try:
+            event_words.for_webhook(value if isinstance(value, str) else "")
+        except errors.InvalidEvent:
+            self.refuse("should be delivery, bounce, open, click, unsubscribe or complaint")
+        return str(value)
+
+
+class AddWebhookParams(Params):
+    DomainID = Id(missing=1, doc="The unique identifier for the domain")
+    Event = EventWord(
+        missing=2,
+        invalid=3,
+        doc="The type of email event to track (delivery, bounce, open, click, unsubscribe, complaint)",
+    )
+    WebhookURL = Text(
+        missing=5, invalid=6, max=2048, doc="The URL to which the webhook will send event notifications"
+    )
+
+
+class GetWebhooksParams(Params):
+    DomainID = Id(missing=1, doc="The unique identifier for the domain")
+
+
+class DeleteWebhookParams(Params):
+    WebhookID = Id(missing=1, doc="The unique identifier for the webhook to delete")
+    DomainID = Id(missing=1, doc="The unique identifier for the domain associated with the webhook")
+
+
+@command(
+    "EmailGateway.AddWebhook",
+    summary="Register a webhook for an event of a domain",
+    params=AddWebhookParams,
+    errors={
+        1: "Missing required parameter DomainID",
+        2: "Missing required parameter Event",
+        3: "Invalid event type specified",
+        4: "Domain not found or access denied",
+        5: "Missing required parameter WebhookURL",
+        6: "WebhookURL is not an http or https URL",
+        7: "WebhookURL does not lead to a public address",
+    },
+    refusals={errors.NotFound: 4, errors.InvalidEvent: 3, errors.InvalidUrl: 6, errors.PrivateUrl: 7},
+    answer={"NewWebhookID": "456"},
+    error_list=True,
+)
+def add_webhook(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    hook = webhooks.add(
+        caller=caller, domain_id=params["DomainID"], event=params["Event"], url=params["WebhookURL"]
+    )
+    return {"NewWebhookID": new_id(caller, hook)}
+
+
+@command(
+    "EmailGateway.GetWebhooks",
+    summary="List the webhooks of a domain and the key that signs their calls",
+    params=GetWebhooksParams,
+    errors={1: "Missing required parameter DomainID", 2: "Invalid domain or domain does not belong to the user"},
+    refusals={errors.NotFound: 2},
+    answer={
+        "SigningKey": "webhook-signing-key",
+        "Webhooks": [
+            {
+                "WebhookID": "webhook-id-1",
+                "URL": "https://yourdomain.com/webhook1",
+                "Events": ["send", "open", "click"],
+            },
+            {
+                "WebhookID": "webhook-id-2",
+                "URL": "https://yourdomain.com/webhook2",
+                "Events": ["bounce", "complaint"],
+            },
+        ],
+    },
+)
+def get_webhooks(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    domain = domains.find(caller=caller, domain_id=params["DomainID"])
+    found = webhooks.list_(caller=caller, domain_id=domain.id)
+    return {"SigningKey": domains.signing_key(domain), "Webhooks": [row(hook) for hook in found]}
+
+
+@command(
+    "EmailGateway.DeleteWebhook",
+    summary="Remove a webhook of a domain",
+    params=DeleteWebhookParams,
+    errors={
+        1: "Missing required parameter: WebhookID or DomainID",
+        2: "Invalid DomainID or DomainID not found",
+        3: "Domain validation failed",
+        4: "Webhook not found or user does not have permission to access it",
+    },
+    refusals={errors.NotFound: 2, errors.WebhookNotFound: 4, errors.DomainNotActive: 3},
+)
+def delete_webhook(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    webhooks.delete(caller=caller, domain_id=params["DomainID"], webhook_id=params["WebhookID"])
+    return {}
+
+
+def new_id(caller: Caller, hook: Hook) -> str | int:
+    """The `NewWebhookID` of an answer: a text, or a number for accounts that chose so."""
+    return hook.id if caller.options.get(NUMERIC_IDS) else str(hook.id)
+
+
+def row(hook: Hook) -> dict[str, Any]:
+    """A webhook under the document's names, and those that newer clients use."""
+    return {
+        "WebhookID": str(hook.id),
+        "URL": hook.url,
+        "Events": hook.events,
+        "WebhookURL": hook.url,
+        "Event": hook.events[0] if hook.events else "",
+        "Status": _STATUS.get(hook.status, hook.status),
+        "LastResponseCode": hook.last_code,
+        "LastResponseAt": None if hook.last_ms is None else clock.sql_text(hook.last_ms),
+        "LastResponseTryCounter": hook.last_tries,
+        "Secret": hook.secret,
+        "CreatedAt": clock.sql_text(hook.created_ms),
+    }

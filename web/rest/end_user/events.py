@@ -1,0 +1,96 @@
+"""`GET /api/v1/events`: the events of the sender key's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import marshmallow
+from flask import Response, request
+
+from commands import events as shown
+from commands.schema import Day
+from gateway import errors
+from gateway.services import events
+from models.vocabulary import ACCOUNT_DISABLED
+from web import reading
+from web.rest.end_user import blueprint, door
+
+ACCOUNT = (2, "Invalid user account")
+START_FROM = (4, "Missing StartFrom")
+RETRIEVE_COUNT = (5, "Missing RetrieveCount")
+RETRIEVED = 5
+"""How many events are answered when the request does not say."""
+
+_MILLISECONDS = 10**11  # a timestamp this large counts milliseconds
+
+
+@blueprint.get("/events")
+def list_events() -> Response:
+    """All errors found are answered together."""
+    params = reading.read(request)
+    faults: list[tuple[int, str]] = []
+    start = _number(params.get("startfrom"), 0, START_FROM, faults)
+    count = _number(params.get("retrievecount"), RETRIEVED, RETRIEVE_COUNT, faults)
+    from_ms = _moment(params, "StartDate", faults)
+    to_ms = _moment(params, "EndDate", faults)
+    try:
+        caller = door.enter(request, params)
+    except door.Refused as refused:
+        raise door.Refused([*refused.codes, *faults], refused.status, refused.headers) from None
+    if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:
+        raise door.Refused([ACCOUNT, *faults], 404)
+    if faults:
+        raise door.Refused(faults, 422)
+    try:
+        page = events.search(
+            caller=caller,
+            domain_id=caller.domain_id,
+            start=start,
+            count=min(count, events.RETRIEVE_MOST),
+            from_ms=from_ms,
+            to_ms=to_ms,
+            event=_text(params, "event"),
+            query=_text(params, "query"),
+            message_id=_text(params, "messageid"),
+        )
+    except errors.NotFound:
+        raise door.Refused([ACCOUNT], 404) from None
+    body: dict[str, Any] = {"TotalRecords": page.total, "Events": [shown.row(event) for event in page.rows]}
+    if page.partial:
+        body["Partial"] = True
+    return door.answer(body)
+
+
+def _number(value: Any, default: int, fault: tuple[int, str], faults: list[tuple[int, str]]) -> int:
+    if value is None or value == "":
+        return default
+    text = str(value).strip()
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 19):
+        faults.append(fault)
+        return default
+    return int(text)
+
+
+def _moment(params: Mapping[str, Any], name: str, faults: list[tuple[int, str]]) -> int | None:
+    """Unix seconds or a date in UTC as milliseconds; None when it is absent."""
+    value = params.get(name.lower())
+    if value is None or value == "":
+        return None
+    text = str(value).strip()
+    if text.isascii() and text.isdigit() and len(text) < 16 and not isinstance(value, bool):
+        return int(text) if int(text) >= _MILLISECONDS else int(text) * 1000
+    try:
+        return Day(end=name == "EndDate").read(value)
+    except marshmallow.ValidationError as error:
+        faults.append((door.UNDOCUMENTED, f"'{name}' {error.messages[0]}"))
+        return None
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, (str, int)) or len(str(value)) > 1000:
+        raise errors.Invalid(f"'{name}' should be a text of at most 1000 characters", field=name)
+    return str(value).strip()
