@@ -113,7 +113,9 @@ def main() -> None:
     name = f"commandpost_test_bench_{os.getpid():x}"
     try:
         for connections in options.connections or [10, 50]:
-            print(f"SQLite, embedded broker, {options.messages} messages of {len(HTML)} bytes, {connections} connections")
+            print(
+                f"SQLite, embedded broker, {options.messages} messages of {len(HTML)} bytes, {connections} connections"
+            )
             _accept_and_deliver(folder / f"sqlite{connections}", messages=options.messages, connections=connections)
             if options.mariadb:
                 mysql_admin(f"CREATE DATABASE `{name}{connections}`")

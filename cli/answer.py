@@ -32,7 +32,7 @@ class Failed(click.ClickException):
     def __init__(self, slug: str, message: str, status: int = REFUSED) -> None:
         super().__init__(message)
         self.slug = slug
-        self.exit_code = status
+        self.status = status
 
 
 def verb(function: Callable[..., Answer]) -> Callable[..., None]:
@@ -56,7 +56,7 @@ def render(error: Exception) -> tuple[str, str, int] | None:
     """Slug, message and exit status of an error that a person can do something about; None for a bug."""
     match error:
         case Failed():
-            return error.slug, error.message, error.exit_code
+            return error.slug, error.message, error.status
         case config.ConfigError():
             return "setting", str(error), USAGE
         case click.ClickException():

@@ -10,6 +10,7 @@ from cli import opening
 from cli.answer import USAGE, Answer, Failed, fields, table, verb
 from gateway.services import domains
 from models import SenderDomain
+from models.vocabulary import STATUS_WORDS
 
 
 @click.group()
@@ -54,7 +55,7 @@ def list_(email: str) -> Answer:
 
 
 def _shown(row: SenderDomain) -> dict[str, object]:
-    return {"id": row.id, "uuid": str(row.uuid), "name": row.name, "status": row.status}
+    return {"id": row.id, "uuid": str(row.uuid), "name": row.name, "status": STATUS_WORDS[row.status]}
 
 
 def _key(text: str) -> tuple[str, str]:

@@ -72,8 +72,13 @@ def _who(command: Command, fields: Mapping[str, Any], ip: str) -> identity.Calle
 def _refused(command: Command, refusal: errors.GatewayError) -> Answer:
     number = command.number(refusal)
     if number is not None:
-        # The document's words; where a class has several causes the refusal says which.
-        return envelope.refusal(command, {number: command.errors.get(number, refusal.message)})
+        answer = envelope.refusal(command, {number: command.errors.get(number, refusal.message)})
+        if list(command.refusals.values()).count(number) > 1 and not isinstance(
+            refusal, (errors.NotAuthenticated, errors.RateLimited)
+        ):
+            # One number for several causes: the text says which. A failed login never does.
+            answer.body["ErrorText"] = [refusal.message] if command.error_list else refusal.message
+        return answer
     if isinstance(refusal, errors.NotAllowed):
         return envelope.not_privileged()
     if isinstance(refusal, errors.NotAuthenticated):

@@ -17,18 +17,9 @@ from models.vocabulary import (
     CHECK_FAILED,
     CHECK_PENDING,
     CHECK_VERIFIED,
-    DOMAIN_DISABLED,
     DOMAIN_ENABLED,
-    DOMAIN_PENDING,
-    DOMAIN_SUSPENDED,
+    STATUS_WORDS,
 )
-
-STATUS = {
-    DOMAIN_PENDING: "Approval Pending",
-    DOMAIN_ENABLED: "Enabled",
-    DOMAIN_DISABLED: "Disabled",
-    DOMAIN_SUSPENDED: "Suspended",
-}
 
 
 class AddDomainParams(Params):
@@ -138,7 +129,7 @@ def _shown(domain: SenderDomain, records: Sequence[RecordState]) -> dict[str, An
     return {
         "DomainName": domain.name,
         "SenderDomain": domain.name,
-        "Status": STATUS[domain.status],
+        "Status": STATUS_WORDS[domain.status],
         "IsActive": enabled,
         "Active": enabled,
         "Verified": verification == CHECK_VERIFIED,

@@ -35,9 +35,7 @@ class AddWebhookParams(Params):
         invalid=3,
         doc="The type of email event to track (delivery, bounce, open, click, unsubscribe, complaint)",
     )
-    WebhookURL = Text(
-        missing=5, invalid=6, max=2048, doc="The URL to which the webhook will send event notifications"
-    )
+    WebhookURL = Text(missing=5, invalid=6, max=2048, doc="The URL to which the webhook will send event notifications")
 
 
 class GetWebhooksParams(Params):
@@ -67,9 +65,7 @@ class DeleteWebhookParams(Params):
     error_list=True,
 )
 def add_webhook(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    hook = webhooks.add(
-        caller=caller, domain_id=params["DomainID"], event=params["Event"], url=params["WebhookURL"]
-    )
+    hook = webhooks.add(caller=caller, domain_id=params["DomainID"], event=params["Event"], url=params["WebhookURL"])
     return {"NewWebhookID": new_id(caller, hook)}
 
 

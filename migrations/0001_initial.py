@@ -9,18 +9,20 @@ def up(migrator, db):
     class Account(Model):
         uuid = BinaryUUIDField(unique=True)
         email = CharField(unique=True, max_length=254)
-        name = CharField(max_length=200, default='')
+        name = CharField(max_length=200, default="")
         slug = CharField(unique=True, max_length=64)
-        password_hash = CharField(max_length=200, default='')
-        role = CharField(max_length=16, default='user')
-        status = CharField(max_length=16, default='active')
+        password_hash = CharField(max_length=200, default="")
+        role = CharField(max_length=16, default="user")
+        status = CharField(max_length=16, default="active")
         plan_id = IntegerField(index=True)
         tfa_secret = TextField(null=True)
-        options = LongTextField(default='{}')
+        options = LongTextField(default="{}")
         created_ms = BigIntegerField()
+
         class Meta:
             database = db
-            table_name = 'account'
+            table_name = "account"
+
     db.create_tables([Account])
 
     class ApiKey(Model):
@@ -28,13 +30,13 @@ def up(migrator, db):
         account_id = IntegerField(index=True)
         domain_id = IntegerField(index=True, null=True)
         surface = CharField(max_length=16)
-        scopes = LongTextField(default='[]')
+        scopes = LongTextField(default="[]")
         live = BooleanField(default=True)
         strict = BooleanField(default=False)
         fingerprint = CharField(unique=True, max_length=64)
         prefix = CharField(max_length=32)
         sealed = TextField(null=True)
-        description = CharField(default='')
+        description = CharField(default="")
         list_id = CharField(null=True, max_length=64)
         subscriber_id = CharField(null=True, max_length=64)
         journey_id = CharField(null=True, max_length=64)
@@ -42,9 +44,11 @@ def up(migrator, db):
         created_ms = BigIntegerField()
         expires_ms = BigIntegerField(null=True)
         revoked_ms = BigIntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'api_key'
+            table_name = "api_key"
+
     db.create_tables([ApiKey])
 
     class Attempt(Model):
@@ -52,20 +56,22 @@ def up(migrator, db):
         delivery_id = BigIntegerField(index=True)
         no = IntegerField()
         transport = CharField(max_length=64)
-        remote = CharField(default='')
-        tls = CharField(max_length=128, default='')
+        remote = CharField(default="")
+        tls = CharField(max_length=128, default="")
         code = SmallIntegerField(null=True)
-        enhanced = CharField(max_length=16, default='')
-        reply = LongTextField(default='')
-        dialogue = LongTextField(default='')
+        enhanced = CharField(max_length=16, default="")
+        reply = LongTextField(default="")
+        dialogue = LongTextField(default="")
         outcome = CharField(max_length=16)
-        category = CharField(max_length=24, default='')
+        category = CharField(max_length=24, default="")
         started_ms = BigIntegerField()
         ms = IntegerField(default=0)
-        verdicts = LongTextField(default='[]')
+        verdicts = LongTextField(default="[]")
+
         class Meta:
             database = db
-            table_name = 'attempt'
+            table_name = "attempt"
+
     db.create_tables([Attempt])
 
     class CapturedMail(Model):
@@ -76,11 +82,13 @@ def up(migrator, db):
         content_id = BigIntegerField(index=True)
         mail_from = CharField(max_length=320)
         rcpt = CharField(max_length=320)
-        subject = LongTextField(default='')
+        subject = LongTextField(default="")
         created_ms = BigIntegerField()
+
         class Meta:
             database = db
-            table_name = 'captured_mail'
+            table_name = "captured_mail"
+
     db.create_tables([CapturedMail])
 
     class Content(Model):
@@ -90,19 +98,23 @@ def up(migrator, db):
         codec = SmallIntegerField()
         sha256 = CharField(max_length=64)
         created_ms = BigIntegerField(index=True)
+
         class Meta:
             database = db
-            table_name = 'content'
+            table_name = "content"
+
     db.create_tables([Content])
 
     class ContentPart(Model):
         content_id = BigIntegerField()
         seq = IntegerField()
         body = MediumBlobField()
+
         class Meta:
             database = db
-            table_name = 'content_part'
-            primary_key = CompositeKey('content_id', 'seq')
+            table_name = "content_part"
+            primary_key = CompositeKey("content_id", "seq")
+
     db.create_tables([ContentPart])
 
     class Counter(Model):
@@ -111,10 +123,12 @@ def up(migrator, db):
         kind = SmallIntegerField()
         tag = CharField(max_length=190)
         n = BigIntegerField(default=0)
+
         class Meta:
             database = db
-            table_name = 'counter'
-            primary_key = CompositeKey('domain_id', 'day', 'kind', 'tag')
+            table_name = "counter"
+            primary_key = CompositeKey("domain_id", "day", "kind", "tag")
+
     db.create_tables([Counter])
 
     class Delivery(Model):
@@ -130,11 +144,13 @@ def up(migrator, db):
         lane_id = IntegerField(null=True)
         due_ms = BigIntegerField(null=True)
         expires_ms = BigIntegerField()
+
         class Meta:
             database = db
-            table_name = 'delivery'
-            constraints = [Check('(state >= 10) = (due_ms IS NULL)'), Check('(state >= 10) = (lane_id IS NULL)')]
-            indexes = ((('lane_id', 'due_ms'), False),)
+            table_name = "delivery"
+            constraints = [Check("(state >= 10) = (due_ms IS NULL)"), Check("(state >= 10) = (lane_id IS NULL)")]
+            indexes = ((("lane_id", "due_ms"), False),)
+
     db.create_tables([Delivery])
 
     class DkimKey(Model):
@@ -144,12 +160,14 @@ def up(migrator, db):
         algorithm = CharField(max_length=16)
         private = MediumBlobField()
         public = TextField()
-        state = CharField(max_length=16, default='active')
+        state = CharField(max_length=16, default="active")
         created_ms = BigIntegerField()
+
         class Meta:
             database = db
-            table_name = 'dkim_key'
-            indexes = ((('domain_id', 'selector'), True),)
+            table_name = "dkim_key"
+            indexes = ((("domain_id", "selector"), True),)
+
     db.create_tables([DkimKey])
 
     class Event(Model):
@@ -160,15 +178,21 @@ def up(migrator, db):
         at_ms = BigIntegerField()
         message_id = BigIntegerField()
         delivery_id = BigIntegerField(null=True)
-        rcpt = CharField(max_length=320, default='')
+        rcpt = CharField(max_length=320, default="")
         mx_id = IntegerField(null=True)
         reply_id = IntegerField(null=True)
-        ip = CharField(max_length=45, default='')
+        ip = CharField(max_length=45, default="")
         data = LongTextField(null=True)
+
         class Meta:
             database = db
-            table_name = 'event'
-            indexes = ((('domain_id', 'id'), False), (('domain_id', 'kind', 'id'), False), (('message_id', 'delivery_id'), False))
+            table_name = "event"
+            indexes = (
+                (("domain_id", "id"), False),
+                (("domain_id", "kind", "id"), False),
+                (("message_id", "delivery_id"), False),
+            )
+
     db.create_tables([Event])
 
     class IdempotencyKey(Model):
@@ -179,10 +203,12 @@ def up(migrator, db):
         status = SmallIntegerField(null=True)
         answer = LongTextField(null=True)
         created_ms = BigIntegerField(index=True)
+
         class Meta:
             database = db
-            table_name = 'idempotency_key'
-            primary_key = CompositeKey('scope', 'key')
+            table_name = "idempotency_key"
+            primary_key = CompositeKey("scope", "key")
+
     db.create_tables([IdempotencyKey])
 
     class Lane(Model):
@@ -190,14 +216,16 @@ def up(migrator, db):
         account_id = IntegerField()
         domain_id = IntegerField(default=0)
         stream = SmallIntegerField(default=0)
-        route = CharField(max_length=64, default='')
+        route = CharField(max_length=64, default="")
         endpoint_id = IntegerField(default=0)
         paused_until_ms = BigIntegerField(default=0)
-        cause = CharField(default='')
+        cause = CharField(default="")
+
         class Meta:
             database = db
-            table_name = 'lane'
-            indexes = ((('kind', 'account_id', 'domain_id', 'stream', 'route', 'endpoint_id'), True),)
+            table_name = "lane"
+            indexes = ((("kind", "account_id", "domain_id", "stream", "route", "endpoint_id"), True),)
+
     db.create_tables([Lane])
 
     class Message(Model):
@@ -212,7 +240,7 @@ def up(migrator, db):
         content_id = BigIntegerField(index=True)
         from_addr = CharField(max_length=320)
         subject = LongTextField()
-        tags = LongTextField(default='[]')
+        tags = LongTextField(default="[]")
         headers = LongTextField()
         metadata = LongTextField(null=True)
         size = BigIntegerField()
@@ -220,18 +248,22 @@ def up(migrator, db):
         track_links = BooleanField()
         send_at_ms = BigIntegerField(null=True)
         created_ms = BigIntegerField()
-        verdicts = LongTextField(default='[]')
+        verdicts = LongTextField(default="[]")
+
         class Meta:
             database = db
-            table_name = 'message'
-            indexes = ((('domain_id', 'id'), False),)
+            table_name = "message"
+            indexes = ((("domain_id", "id"), False),)
+
     db.create_tables([Message])
 
     class Mx(Model):
         name = CharField(unique=True)
+
         class Meta:
             database = db
-            table_name = 'mx'
+            table_name = "mx"
+
     db.create_tables([Mx])
 
     class Plan(Model):
@@ -249,27 +281,33 @@ def up(migrator, db):
         max_bcc = IntegerField(null=True)
         max_reply_to = IntegerField(null=True)
         max_size = IntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'plan'
+            table_name = "plan"
+
     db.create_tables([Plan])
 
     class QuotaUsage(Model):
         account_id = IntegerField()
         period = CharField(max_length=32)
         n = BigIntegerField(default=0)
+
         class Meta:
             database = db
-            table_name = 'quota_usage'
-            primary_key = CompositeKey('account_id', 'period')
+            table_name = "quota_usage"
+            primary_key = CompositeKey("account_id", "period")
+
     db.create_tables([QuotaUsage])
 
     class Reply(Model):
         digest = CharField(unique=True, max_length=32)
         text = CharField(max_length=1024)
+
         class Meta:
             database = db
-            table_name = 'reply'
+            table_name = "reply"
+
     db.create_tables([Reply])
 
     class SenderDomain(Model):
@@ -279,24 +317,26 @@ def up(migrator, db):
         enabled_name = CharField(unique=True, null=True, max_length=253)
         status = CharField(max_length=16)
         subdomain = CharField(max_length=63)
-        hosting_provider = CharField(default='')
+        hosting_provider = CharField(default="")
         link_tracking = BooleanField(default=True)
         open_tracking = BooleanField(default=True)
         unsubscribe_link = BooleanField(default=False)
         ownership_token = CharField(max_length=64)
         signing_key = TextField()
-        ownership_status = CharField(max_length=16, default='Pending')
-        dkim_status = CharField(max_length=16, default='Pending')
-        spf_status = CharField(max_length=16, default='Pending')
-        checks = LongTextField(default='[]')
+        ownership_status = CharField(max_length=16, default="Pending")
+        dkim_status = CharField(max_length=16, default="Pending")
+        spf_status = CharField(max_length=16, default="Pending")
+        checks = LongTextField(default="[]")
         checked_ms = BigIntegerField(null=True)
         verified_ms = BigIntegerField(null=True)
         created_ms = BigIntegerField()
         deleted_ms = BigIntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'sender_domain'
-            indexes = ((('account_id', 'name'), True),)
+            table_name = "sender_domain"
+            indexes = ((("account_id", "name"), True),)
+
     db.create_tables([SenderDomain])
 
     class Session(Model):
@@ -305,9 +345,11 @@ def up(migrator, db):
         account_id = IntegerField(index=True)
         created_ms = BigIntegerField()
         expires_ms = BigIntegerField(index=True)
+
         class Meta:
             database = db
-            table_name = 'session'
+            table_name = "session"
+
     db.create_tables([Session])
 
     class SmtpLogin(Model):
@@ -316,16 +358,18 @@ def up(migrator, db):
         domain_id = IntegerField(index=True)
         username = CharField(unique=True, max_length=254)
         password = TextField()
-        from_name = CharField(default='')
-        from_email = CharField(max_length=254, default='')
-        reply_to_name = CharField(default='')
-        reply_to_email = CharField(max_length=254, default='')
+        from_name = CharField(default="")
+        from_email = CharField(max_length=254, default="")
+        reply_to_name = CharField(default="")
+        reply_to_email = CharField(max_length=254, default="")
         active = BooleanField(default=True)
         created_ms = BigIntegerField()
         deleted_ms = BigIntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'smtp_login'
+            table_name = "smtp_login"
+
     db.create_tables([SmtpLogin])
 
     class Suppression(Model):
@@ -334,14 +378,16 @@ def up(migrator, db):
         domain_id = IntegerField(default=0)
         address = CharField(max_length=320)
         reason = CharField(max_length=24)
-        detail = LongTextField(default='')
+        detail = LongTextField(default="")
         message_id = BigIntegerField(null=True)
         created_ms = BigIntegerField()
         expires_ms = BigIntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'suppression'
-            indexes = ((('account_id', 'address', 'domain_id', 'reason'), True), (('domain_id', 'created_ms'), False))
+            table_name = "suppression"
+            indexes = ((("account_id", "address", "domain_id", "reason"), True), (("domain_id", "created_ms"), False))
+
     db.create_tables([Suppression])
 
     class Webhook(Model):
@@ -353,7 +399,7 @@ def up(migrator, db):
         events = LongTextField()
         kinds = IntegerField()
         secret = TextField()
-        status = CharField(max_length=16, default='active')
+        status = CharField(max_length=16, default="active")
         lane_id = IntegerField()
         busy_until_ms = BigIntegerField(default=0)
         strikes = IntegerField(default=0)
@@ -362,9 +408,11 @@ def up(migrator, db):
         last_tries = IntegerField(default=0)
         created_ms = BigIntegerField()
         deleted_ms = BigIntegerField(null=True)
+
         class Meta:
             database = db
-            table_name = 'webhook'
+            table_name = "webhook"
+
     db.create_tables([Webhook])
 
     class WebhookAttempt(Model):
@@ -372,13 +420,15 @@ def up(migrator, db):
         webhook_delivery_id = BigIntegerField(index=True)
         no = IntegerField()
         code = SmallIntegerField(null=True)
-        error = CharField(default='')
-        answer = LongTextField(default='')
+        error = CharField(default="")
+        answer = LongTextField(default="")
         started_ms = BigIntegerField()
         ms = IntegerField()
+
         class Meta:
             database = db
-            table_name = 'webhook_attempt'
+            table_name = "webhook_attempt"
+
     db.create_tables([WebhookAttempt])
 
     class WebhookDelivery(Model):
@@ -387,43 +437,45 @@ def up(migrator, db):
         webhook_id = IntegerField()
         message_id = BigIntegerField()
         event_id = BigIntegerField()
-        state = CharField(max_length=8, default='live')
+        state = CharField(max_length=8, default="live")
         due_ms = BigIntegerField(null=True)
         fence = IntegerField(default=0)
         attempts = IntegerField(default=0)
         last_code = SmallIntegerField(null=True)
-        last_error = LongTextField(default='')
+        last_error = LongTextField(default="")
         created_ms = BigIntegerField()
+
         class Meta:
             database = db
-            table_name = 'webhook_delivery'
+            table_name = "webhook_delivery"
             constraints = [Check("(state = 'live') = (due_ms IS NOT NULL)")]
-            indexes = ((('webhook_id', 'due_ms'), False), (('webhook_id', 'message_id', 'id'), False))
+            indexes = ((("webhook_id", "due_ms"), False), (("webhook_id", "message_id", "id"), False))
+
     db.create_tables([WebhookDelivery])
 
 
 def down(migrator, db):
-    migrator.migrate(migrator.drop_table('webhook_delivery'))
-    migrator.migrate(migrator.drop_table('webhook_attempt'))
-    migrator.migrate(migrator.drop_table('webhook'))
-    migrator.migrate(migrator.drop_table('suppression'))
-    migrator.migrate(migrator.drop_table('smtp_login'))
-    migrator.migrate(migrator.drop_table('session'))
-    migrator.migrate(migrator.drop_table('sender_domain'))
-    migrator.migrate(migrator.drop_table('reply'))
-    migrator.migrate(migrator.drop_table('quota_usage'))
-    migrator.migrate(migrator.drop_table('plan'))
-    migrator.migrate(migrator.drop_table('mx'))
-    migrator.migrate(migrator.drop_table('message'))
-    migrator.migrate(migrator.drop_table('lane'))
-    migrator.migrate(migrator.drop_table('idempotency_key'))
-    migrator.migrate(migrator.drop_table('event'))
-    migrator.migrate(migrator.drop_table('dkim_key'))
-    migrator.migrate(migrator.drop_table('delivery'))
-    migrator.migrate(migrator.drop_table('counter'))
-    migrator.migrate(migrator.drop_table('content_part'))
-    migrator.migrate(migrator.drop_table('content'))
-    migrator.migrate(migrator.drop_table('captured_mail'))
-    migrator.migrate(migrator.drop_table('attempt'))
-    migrator.migrate(migrator.drop_table('api_key'))
-    migrator.migrate(migrator.drop_table('account'))
+    migrator.migrate(migrator.drop_table("webhook_delivery"))
+    migrator.migrate(migrator.drop_table("webhook_attempt"))
+    migrator.migrate(migrator.drop_table("webhook"))
+    migrator.migrate(migrator.drop_table("suppression"))
+    migrator.migrate(migrator.drop_table("smtp_login"))
+    migrator.migrate(migrator.drop_table("session"))
+    migrator.migrate(migrator.drop_table("sender_domain"))
+    migrator.migrate(migrator.drop_table("reply"))
+    migrator.migrate(migrator.drop_table("quota_usage"))
+    migrator.migrate(migrator.drop_table("plan"))
+    migrator.migrate(migrator.drop_table("mx"))
+    migrator.migrate(migrator.drop_table("message"))
+    migrator.migrate(migrator.drop_table("lane"))
+    migrator.migrate(migrator.drop_table("idempotency_key"))
+    migrator.migrate(migrator.drop_table("event"))
+    migrator.migrate(migrator.drop_table("dkim_key"))
+    migrator.migrate(migrator.drop_table("delivery"))
+    migrator.migrate(migrator.drop_table("counter"))
+    migrator.migrate(migrator.drop_table("content_part"))
+    migrator.migrate(migrator.drop_table("content"))
+    migrator.migrate(migrator.drop_table("captured_mail"))
+    migrator.migrate(migrator.drop_table("attempt"))
+    migrator.migrate(migrator.drop_table("api_key"))
+    migrator.migrate(migrator.drop_table("account"))

@@ -43,6 +43,8 @@ SCRATCH = (Heartbeat, KeyUse, RateCounter)
 """Every table of `scratch`, made at start."""
 
 __all__ = [
+    "DURABLE",
+    "SCRATCH",
     "Account",
     "ApiKey",
     "Attempt",
@@ -50,7 +52,6 @@ __all__ = [
     "Content",
     "ContentPart",
     "Counter",
-    "DURABLE",
     "Delivery",
     "DkimKey",
     "Event",
@@ -64,7 +65,6 @@ __all__ = [
     "QuotaUsage",
     "RateCounter",
     "Reply",
-    "SCRATCH",
     "SenderDomain",
     "Session",
     "SmtpLogin",

@@ -62,5 +62,13 @@ class Codec(IntEnum):
 ACCOUNT_ACTIVE, ACCOUNT_UNVERIFIED, ACCOUNT_DISABLED = "active", "unverified", "disabled"
 ROLE_USER, ROLE_OPERATOR = "user", "operator"
 DOMAIN_PENDING, DOMAIN_ENABLED, DOMAIN_DISABLED, DOMAIN_SUSPENDED = "pending", "enabled", "disabled", "suspended"
+STATUS_WORDS = {
+    DOMAIN_PENDING: "Approval Pending",
+    DOMAIN_ENABLED: "Enabled",
+    DOMAIN_DISABLED: "Disabled",
+    DOMAIN_SUSPENDED: "Suspended",
+}
+"""A domain's status as people and clients see it."""
+
 CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
 SURFACES = ("octeth", "mailersio", "mailmark", "mailerlogic", "maillayer")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import kombu
 from celery import Celery, signals
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 
 from gateway import config, jobs
 from tasks import bells
@@ -19,7 +20,7 @@ EXPIRES = 5
 _PREFIX = "commandpost"
 
 
-class _Connection(kombu.Connection):
+class _Connection(Connection):
     """A connection that comes back within two seconds of its broker, however long that was away."""
 
     def ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
@@ -68,9 +69,7 @@ def configure(settings: config.Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_queues=[
-            kombu.Queue(
-                f"{prefix}.{queue}", kombu.Exchange(f"{prefix}.{queue}"), f"{prefix}.{queue}", queue_arguments=arguments
-            )
+            Queue(f"{prefix}.{queue}", Exchange(f"{prefix}.{queue}"), f"{prefix}.{queue}", queue_arguments=arguments)
             for queue in (DELIVER, ASIDE)
         ],
         task_default_queue=f"{prefix}.{ASIDE}",

@@ -79,7 +79,6 @@ class Channel(virtual.Channel):
 class Transport(virtual.Transport):
     Channel = Channel
     driver_type = driver_name = SCHEME
-    default_port = 0
     global_state = virtual.BrokerState()
 
     def __init__(self, client: Any, **options: Any) -> None:

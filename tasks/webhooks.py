@@ -13,7 +13,7 @@ def _most() -> int:
     return max(1, config.settings().aside_threads - 2)
 
 
-_drain = Drain(jobs.WEBHOOKS, lambda seconds: service.drain(seconds), _most)
+_drain = Drain(jobs.WEBHOOKS, service.drain, _most)
 
 
 @app.task(name=task_name(jobs.WEBHOOKS))

@@ -86,7 +86,7 @@ def exposition() -> tuple[bytes, str]:
     engine.register(_Engine())
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         counted = CollectorRegistry()
-        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(counted)
     else:
         counted = REGISTRY
     return generate_latest(counted) + generate_latest(engine), CONTENT_TYPE_LATEST

@@ -236,9 +236,7 @@ def _id_at(domain_id: int, at_ms: int) -> int:
     return high
 
 
-def _of_message(
-    wanted: _Wanted, caller: Caller, message_id: str, node: Node | None
-) -> tuple[int, list[int], bool]:
+def _of_message(wanted: _Wanted, caller: Caller, message_id: str, node: Node | None) -> tuple[int, list[int], bool]:
     try:
         uuid = UUID(message_id)
     except ValueError:
@@ -274,9 +272,7 @@ def _walk(wanted: _Wanted) -> Iterator[list[tuple[Any, ...]]]:
         yield [row[:5] for row in batch if row[5] <= until]
 
 
-def _matching(
-    wanted: _Wanted, node: Node, batches: Iterator[list[tuple[Any, ...]]]
-) -> tuple[int, list[int], bool]:
+def _matching(wanted: _Wanted, node: Node, batches: Iterator[list[tuple[Any, ...]]]) -> tuple[int, list[int], bool]:
     """Total, the page's event ids and whether the budget ended the search."""
     deadline = time.monotonic() + _BUDGET_S
     total, read, ids = 0, 0, list[int]()

@@ -41,16 +41,17 @@ def drain(seconds: float) -> int:
     """Tell what is due for at most `seconds`; returns the number of calls made.
 
     A run that waits for a slow answer is left behind at the end and finishes by itself. Any number of
-    drains may run at once, anywhere.
+    drains may run at once, anywhere; the runs of a process go on until its last drain ends.
     """
     process = _own()
     until = time.monotonic() + seconds
+    process.until = max(process.until, until)
     runs: set[Future[int]] = set()
     made = 0
     while True:
         open_ = time.monotonic() < until
         if open_:
-            runs |= process.start(until)
+            runs |= process.start()
         finished = {run for run in runs if run.done()}
         runs -= finished
         made += sum(run.result() for run in finished)
@@ -77,10 +78,11 @@ class _Process:
         self.runs = ThreadPoolExecutor(_RUNS, "webhook-run")
         self.senders = ThreadPoolExecutor(_SENDERS, "webhook-send")
         self.answered: set[int] = set()
+        self.until = 0.0
         self._busy: dict[int, bool] = {}  # endpoint → has answered
         self._lock = threading.Lock()
 
-    def start(self, until: float) -> set[Future[int]]:
+    def start(self) -> set[Future[int]]:
         """Begin a run for each ready endpoint that there is room for."""
         with self._lock:
             busy = dict(self._busy)
@@ -92,13 +94,13 @@ class _Process:
                 if endpoint.id in self._busy or len(self._busy) >= _RUNS or (not known and doubtful >= _RUNS // 2):
                     continue
                 self._busy[endpoint.id] = known
-            started.add(self.runs.submit(self._run, endpoint.id, endpoint.strikes, known, until))
+            started.add(self.runs.submit(self._run, endpoint.id, endpoint.strikes, known))
         return started
 
-    def _run(self, webhook_id: int, strikes: int, known: bool, until: float) -> int:
+    def _run(self, webhook_id: int, strikes: int, known: bool) -> int:
         try:
             connections = 1 if strikes else _CONNECTIONS if known else _CONNECTIONS_NEW
-            run = _Run(webhook_id, strikes, connections, until, self.senders)
+            run = _Run(webhook_id, strikes, connections, self)
             made = run.work()
             with self._lock:
                 if run.has_answered:
@@ -131,16 +133,13 @@ class _Run:
     touched under `_changed`.
     """
 
-    def __init__(
-        self, webhook_id: int, strikes: int, connections: int, until: float, senders_: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, webhook_id: int, strikes: int, connections: int, process: _Process) -> None:
         self.webhook_id = webhook_id
         self.has_answered = False
         self._strikes = strikes
         self._connections = connections
         self._limit = 1 if strikes else _BATCH
-        self._until = until
-        self._pool = senders_
+        self._process = process
         self._changed = threading.Condition()
         self._chains: dict[int, _Chain] = {}
         self._queue: deque[_Chain] = deque()
@@ -161,7 +160,7 @@ class _Run:
         while True:
             lost = self._wants_more() and not self._claim_more()
             with self._changed:
-                if lost or time.monotonic() >= self._until:
+                if lost or time.monotonic() >= self._process.until:
                     self._stop = True
                 self._spawn()
                 if self._threads and (not self._done or (self._queue and len(self._done) < _BATCH // 2)):
@@ -204,7 +203,7 @@ class _Run:
     def _spawn(self) -> None:
         for _ in range(min(self._connections - self._threads, len(self._queue))):
             self._threads += 1
-            self._pool.submit(self._send)
+            self._process.senders.submit(self._send)
 
     def _held(self, message_id: int) -> list[int]:
         """Ids of the message's calls that are in memory; the one being told is kept at the chain's head."""
@@ -280,9 +279,7 @@ class _Run:
         if row is None or row.domain_id not in self._signing:
             return Done(call, told=False, due_ms=None, reply=Reply(None, "the event is gone"), started_ms=now)
         body = webhook_payload.octeth(row, signing_key=self._signing[row.domain_id], now_s=now // 1000)
-        headers = webhook_payload.standard_headers(
-            body, uuid=call.uuid, secret=endpoint.secret, now_s=now // 1000
-        )
+        headers = webhook_payload.standard_headers(body, uuid=call.uuid, secret=endpoint.secret, now_s=now // 1000)
         reply = http_call.post(endpoint.url, body, headers, allow=config.settings().webhook_allow)
         if reply.ok:
             return Done(call, told=True, due_ms=None, reply=reply, started_ms=now)
@@ -352,3 +349,8 @@ def _own() -> _Process:
         if _process is None or _process.pid != os.getpid():
             _process = _Process()
         return _process
+
+
+def forget() -> None:
+    """Drop what the process knows of endpoints (another database was connected)."""
+    _own().answered.clear()

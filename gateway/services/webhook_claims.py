@@ -141,8 +141,7 @@ def claim(
             return None, lease
         until = now + LEASE_MS
         tx.execute(
-            "UPDATE webhook_delivery SET due_ms = ?, fence = fence + 1"
-            f" WHERE id IN ({', '.join('?' * len(free))})",
+            f"UPDATE webhook_delivery SET due_ms = ?, fence = fence + 1 WHERE id IN ({', '.join('?' * len(free))})",
             (until, *(row[0] for row in free)),
         )
         calls = [
@@ -171,19 +170,16 @@ def finish(webhook_id: int, token: int, done: Sequence[Done], verdict: Verdict, 
             bury(tx, webhook_id, "the endpoint answered 410 Gone")
         elif verdict.pause_ms:
             tx.execute(
-                "UPDATE lane SET paused_until_ms = ?, cause = ? WHERE id ="
-                " (SELECT lane_id FROM webhook WHERE id = ?)",
+                "UPDATE lane SET paused_until_ms = ?, cause = ? WHERE id = (SELECT lane_id FROM webhook WHERE id = ?)",
                 (clock.now_ms() + verdict.pause_ms, verdict.cause[:_ERROR_KEPT], webhook_id),
             )
         if release:
-            tx.execute(
-                "UPDATE webhook SET busy_until_ms = 0 WHERE id = ? AND busy_until_ms = ?", (webhook_id, token)
-            )
+            tx.execute("UPDATE webhook SET busy_until_ms = 0 WHERE id = ? AND busy_until_ms = ?", (webhook_id, token))
 
     db.in_transaction(work)
 
 
-def bury(tx: Transaction, webhook_id: int, why: str) -> int:
+def bury(tx: db.Transaction, webhook_id: int, why: str) -> int:
     """Move everything that waits for a webhook to the dead letters; a call under way loses its claim."""
     return int(
         tx.execute(

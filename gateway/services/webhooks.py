@@ -169,9 +169,7 @@ def _check_limit(tx: Transaction, caller: Caller) -> None:
         return
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     tx.rows(f"SELECT id FROM account WHERE id = ?{lock}", (caller.account_id,))
-    count = tx.rows(
-        "SELECT COUNT(*) FROM webhook WHERE account_id = ? AND deleted_ms IS NULL", (caller.account_id,)
-    )
+    count = tx.rows("SELECT COUNT(*) FROM webhook WHERE account_id = ? AND deleted_ms IS NULL", (caller.account_id,))
     if count[0][0] >= most:
         raise errors.WebhookLimitReached()
 

@@ -288,6 +288,7 @@ class _Watched:
     """
 
     _twin: Any = None
+    _held: list[bytes] | None = None
 
     def _new_conn(self) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]
@@ -298,7 +299,20 @@ class _Watched:
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self._twin is not None:
             _own().watchdog.arm(self._twin)
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        self._held = []
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+            whole = b"".join(self._held)
+        finally:
+            self._held = None
+        self.send(whole)
+
+    def send(self, data: Any) -> None:
+        """Head and body leave in one write: two would be two packets and twice the price."""
+        if self._held is not None and isinstance(data, bytes):
+            self._held.append(data)
+        else:
+            super().send(data)  # type: ignore[misc]
 
     def close(self) -> None:
         twin, self._twin = self._twin, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 
@@ -41,6 +42,7 @@ _NAT64 = tuple(ipaddress.IPv6Network(block) for block in ("64:ff9b::/96", "64:ff
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
+@functools.lru_cache(maxsize=4096)
 def literal(host: str) -> str | None:
     """The address that `host` spells, in any form that the C library takes (`127.1`, `0x7f000001`), else None."""
     try:
@@ -53,6 +55,7 @@ def literal(host: str) -> str | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)
 def is_reachable(address: str, allow: Networks) -> bool:
     """Whether `address` is public, or in one of the networks that the operator allows.
 

@@ -10,21 +10,21 @@ import pytest
 import structlog
 
 from cli import logs
+from gateway import config
 from tests.conftest import use_settings
 
 _CANARY = "canary0123456789"
 
 
 @pytest.fixture(params=["text", "json"])
-def form(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    settings = use_settings(
+def secretive(request: pytest.FixtureRequest, tmp_path: Path) -> config.Settings:
+    """Settings in each form, full of canaries."""
+    return use_settings(
         tmp_path,
         LOG_FORMAT=request.param,
         SECRET=f"{_CANARY}-one,{_CANARY}-two",
         DATABASE_URL=f"mysql://root:{_CANARY}@127.0.0.1/x",
     )
-    logs.configure(settings)
-    return str(request.param)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ def form(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureF
         {"note": f"the secret is {_CANARY}-two"},
     ],
 )
-def test_no_secret_in_fields(form: str, extra: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_in_fields(
+    secretive: config.Settings, extra: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(secretive)
     logging.getLogger("commandpost.test").warning("happened", extra=extra)
     structlog.get_logger("commandpost.test").warning("again", **extra)
     said = capsys.readouterr().err
@@ -51,7 +54,10 @@ def test_no_secret_in_fields(form: str, extra: dict[str, object], capsys: pytest
     assert _CANARY not in said
 
 
-def test_no_secret_in_exceptions_and_foreign_messages(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_in_exceptions_and_foreign_messages(
+    secretive: config.Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(secretive)
     try:
         raise ValueError(f"cannot connect to amqp://guest:{_CANARY}@127.0.0.1")
     except ValueError:

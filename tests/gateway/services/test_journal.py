@@ -65,7 +65,7 @@ def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
     _die(tmp_path)
     (path,) = tmp_path.glob("*.journal")
     with open(path, "ab") as file:
-        file.write(b"R 2 1 {\"o\":")
+        file.write(b'R 2 1 {"o":')
     (remains,) = list(journal.orphans(tmp_path))
     assert remains.in_doubt == [(2, 1)]
 

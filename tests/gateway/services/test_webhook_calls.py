@@ -38,6 +38,7 @@ def sink() -> Iterator[HttpSink]:
 def who(store: str, tmp_path: Path) -> cast.Sender:
     use_settings(tmp_path)
     ledger.forget_words()
+    webhook_calls.forget()
     return cast.sender()
 
 
@@ -149,9 +150,7 @@ def test_only_what_was_asked_for(who: cast.Sender, sink: HttpSink) -> None:
     assert [told(request)["Event"] for request in sink.requests] == ["opened"]
 
 
-def test_the_whole_schedule_with_one_id_then_the_dead_letters(
-    who: cast.Sender, sink: HttpSink, hands: Hands
-) -> None:
+def test_the_whole_schedule_with_one_id_then_the_dead_letters(who: cast.Sender, sink: HttpSink, hands: Hands) -> None:
     hook(who, sink.url)
     sink.always("/", Answer(500, b"x" * 10_000))
     number, _ = message(who)

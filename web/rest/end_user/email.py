@@ -43,7 +43,8 @@ def send_email() -> Response:
         raise
     except errors.GatewayError as error:
         faults.refusal(error)
-        return door.refuse(faults.codes.items(), faults.status)
+        wait = {"Retry-After": str(error.data["retry_after"])} if "retry_after" in error.data else None
+        return door.refuse(faults.codes.items(), faults.status, wait)
     response = door.answer({"MessageID": accepted.message_id})
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -82,9 +82,7 @@ def delete_webhook(webhook_id: str = "") -> Response:
     return door.answer({"Message": "Webhook successfully deleted."})
 
 
-def _enter(
-    params: Mapping[str, Any], *, gone: tuple[int, str] = ACCOUNT, status: int = 404
-) -> tuple[Caller, int]:
+def _enter(params: Mapping[str, Any], *, gone: tuple[int, str] = ACCOUNT, status: int = 404) -> tuple[Caller, int]:
     """The caller and its domain; without any key it is 13 here."""
     caller = door.enter(request, params, no_key=door.INVALID_KEY)
     if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:

@@ -1,0 +1,193 @@
+"""`/api/v1/webhooks` and `/api/v1/events` with a sender key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from gateway.services import apis, domains, identity, ledger, messages
+from gateway.services.identity import Caller
+from models.database import database
+from models.domain import SenderDomain
+from tests import cast
+from web.app import create_app
+
+URL = "https://yourdomain.com/webhook"
+
+
+@dataclass
+class Holder:
+    """Holds the key of a domain."""
+
+    client: FlaskClient
+    owner: Caller
+    domain: SenderDomain
+    key: str
+
+    def ask(self, method: str, path: str, **how: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.key}"} | how.pop("headers", {})
+        return self.client.open(f"/api/v1/{path}", method=method, headers=headers, **how)
+
+
+@pytest.fixture
+def holder(store: str) -> Holder:
+    identity.forget()
+    ledger.forget_words()
+    owner = cast.account()
+    domain = domains.add(caller=owner, name="shop.test", trusted=True, dkim=cast.signing_keys())
+    key = apis.add(caller=owner, domain_id=domain.id, description="Shop").key
+    return Holder(create_app().test_client(), owner, domain, key)
+
+
+def codes(answer: TestResponse) -> tuple[int, list[int]]:
+    listed = answer.get_json()["Errors"]
+    assert all(error["Message"] for error in listed)
+    return answer.status_code, [error["Code"] for error in listed]
+
+
+def test_a_webhook_s_life(holder: Holder) -> None:
+    made = holder.ask("POST", "webhooks", json={"Event": "delivered", "WebhookURL": URL})
+    assert made.status_code == 200
+    assert list(made.get_json()) == ["NewWebhookID"]
+    number = made.get_json()["NewWebhookID"]
+    assert isinstance(number, str)
+    listed = holder.ask("GET", "webhooks")
+    assert listed.status_code == 200
+    (row,) = listed.get_json()["Webhooks"]
+    assert (row["Event"], row["URL"], row["Status"], row["WebhookID"]) == ("delivered", URL, "Active", number)
+    # As printed: a JSON body that curl calls a form.
+    gone = holder.ask(
+        "DELETE", "webhooks", data=f'{{"WebhookID":"{number}"}}', content_type="application/x-www-form-urlencoded"
+    )
+    assert (gone.status_code, gone.get_json()) == (200, {"Message": "Webhook successfully deleted."})
+    assert holder.ask("GET", "webhooks").get_json() == {"Webhooks": []}
+
+
+def test_delete_by_query_and_by_path(holder: Holder) -> None:
+    for way in ("webhooks?WebhookID={}", "webhooks/{}"):
+        number = holder.ask("POST", "webhooks", json={"Event": "open", "WebhookURL": URL}).get_json()["NewWebhookID"]
+        assert holder.ask("DELETE", way.format(number)).status_code == 200
+        assert codes(holder.ask("DELETE", way.format(number))) == (422, [4])
+    assert codes(holder.ask("DELETE", "webhooks/abc")) == (422, [4])
+    assert codes(holder.ask("DELETE", "webhooks")) == (422, [1])
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({}, [2, 5]),
+        ({"Event": "open"}, [5]),
+        ({"WebhookURL": URL}, [2]),
+        ({"Event": "nonsense"}, [3, 5]),
+        ({"Event": ["open"], "WebhookURL": URL}, [3]),
+        ({"Event": "open", "WebhookURL": "yourdomain.com"}, [6]),
+        ({"Event": "open", "WebhookURL": "http://127.0.0.2.nip/"}, None),
+        ({"Event": "open", "WebhookURL": "http://192.168.1.1/"}, [7]),
+    ],
+)
+def test_the_errors_of_a_post(holder: Holder, body: dict[str, Any], found: list[int] | None) -> None:
+    answer = holder.ask("POST", "webhooks", json=body)
+    if found is None:
+        assert answer.status_code == 200
+    else:
+        assert codes(answer) == (422, found)
+
+
+def test_keys(holder: Holder) -> None:
+    bad = {"headers": {"Authorization": "Bearer nonsense"}}
+    assert codes(holder.client.get("/api/v1/webhooks")) == (401, [13])
+    assert codes(holder.ask("GET", "webhooks", **bad)) == (401, [13])
+    assert codes(holder.ask("POST", "webhooks", **bad, json={})) == (401, [2, 5, 13])
+    assert codes(holder.ask("DELETE", "webhooks", **bad)) == (401, [1, 13])
+    assert codes(holder.client.get("/api/v1/events")) == (401, [1])
+    assert codes(holder.ask("GET", "events", **bad)) == (401, [13])
+    assert codes(holder.client.get("/api/v1/events?StartFrom=x&RetrieveCount=y")) == (401, [1, 4, 5])
+    query = f"?SenderAPIKey={holder.key}"
+    assert holder.client.get(f"/api/v1/webhooks{query}").status_code == 200
+    assert holder.client.get(f"/api/v1/events{query}").status_code == 200
+
+
+def test_a_disabled_account_and_a_deleted_domain(holder: Holder) -> None:
+    for change in ("UPDATE account SET status = 'disabled'", "UPDATE sender_domain SET deleted_ms = 1"):
+        database.execute_sql(change)
+        identity.forget()
+        assert codes(holder.ask("GET", "webhooks")) == (404, [2])
+        assert codes(holder.ask("DELETE", "webhooks/1")) == (404, [2])
+        assert codes(holder.ask("GET", "events")) == (404, [2])
+        assert codes(holder.ask("POST", "webhooks", json={"Event": "open", "WebhookURL": URL})) == (401, [13])
+        database.execute_sql("UPDATE account SET status = 'active'")
+
+
+def test_the_request_rate(holder: Holder) -> None:
+    database.execute_sql("UPDATE account SET plan_id = (SELECT id FROM plan WHERE name = 'Default')")
+    identity.forget()
+    answers = [holder.ask("GET", "webhooks").status_code for _ in range(100)]
+    assert set(answers) == {200}
+    refused = holder.ask("GET", "events")
+    assert codes(refused) == (429, [429])
+    assert "seconds" in refused.get_json()["Errors"][0]["Message"]
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_another_domain_s_webhook_is_not_there(holder: Holder) -> None:
+    stranger = cast.sender("stranger", "other.test")
+    key = apis.add(caller=stranger.owner, domain_id=stranger.domain.id, description="x").key
+    number = holder.ask("POST", "webhooks", json={"Event": "open", "WebhookURL": URL}).get_json()["NewWebhookID"]
+    foreign = {"headers": {"Authorization": f"Bearer {key}"}}
+    assert codes(holder.ask("DELETE", f"webhooks/{number}", **foreign)) == (422, [4])
+    assert holder.ask("GET", "webhooks", **foreign).get_json() == {"Webhooks": []}
+    assert len(holder.ask("GET", "webhooks").get_json()["Webhooks"]) == 1
+
+
+def sent(holder: Holder, n: int = 1) -> list[str]:
+    who = cast.Sender(holder.owner, identity.authenticate_sender(keys=[holder.key]), holder.domain)
+    return [messages.accept(who.caller, cast.draft()).message_id for _ in range(n)]
+
+
+def test_events_have_the_document_s_keys(holder: Holder) -> None:
+    (uuid,) = sent(holder)
+    body = holder.ask("GET", "events").get_json()
+    assert body["TotalRecords"] == 1
+    (event,) = body["Events"]
+    assert event["EventId"].startswith("evt_")
+    assert (event["EventType"], event["Event"], event["Recipient"]) == ("accepted", "accepted", "jane@friends.test")
+    assert (event["MessageId"], event["CampaignId"]) == (uuid, None)
+    assert event["EventTimestamp"].endswith("Z")
+    assert isinstance(event["LoggedAt"], int)
+    headers = event["Message"]["Headers"]
+    assert headers["MessageId"] == f"{uuid}@shop.test"
+    assert headers["From"] == [["The Shop", "hello@shop.test"]]
+    assert headers["To"] == [["Jane Doe", "jane@friends.test"]]
+    assert (headers["Cc"], headers["Bcc"], headers["ReplyTo"]) == ([], [], [])
+    assert headers["Subject"] == "Your order"
+    assert isinstance(event["Details"], dict)
+
+
+def test_paging_and_filters_of_events(holder: Holder) -> None:
+    uuids = sent(holder, 7)
+    default = holder.ask("GET", "events").get_json()
+    assert (default["TotalRecords"], len(default["Events"])) == (7, 5)
+    # As printed: a form in the body of a GET.
+    form = {"StartFrom": "5", "RetrieveCount": "10", "StartDate": "1617235200", "EndDate": "4102444800"}
+    page = holder.ask("GET", "events", data=form).get_json()
+    assert [event["MessageId"] for event in page["Events"]] == uuids[1::-1]
+    one = holder.ask("GET", f"events?MessageID={uuids[3]}&Event=accepted").get_json()
+    assert [event["MessageId"] for event in one["Events"]] == [uuids[3]]
+    assert holder.ask("GET", "events?MessageID=12345").get_json() == {"TotalRecords": 0, "Events": []}
+    assert holder.ask("GET", "events?EndDate=2021-04-01 12:00:00").get_json()["TotalRecords"] == 0
+    assert holder.ask("GET", "events?StartDate=2021-04-01 12:00:00").get_json()["TotalRecords"] == 7
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("StartFrom=x", [4]), ("RetrieveCount=-1", [5]), ("StartFrom=1.5&RetrieveCount=all", [4, 5]),
+        ("Event=nonsense", [100010]), ("StartDate=soon", [100010]), ("Query=foo:bar", [100010]),
+    ],
+)  # fmt: skip
+def test_the_errors_of_events(holder: Holder, query: str, found: list[int]) -> None:
+    assert codes(holder.ask("GET", f"events?{query}")) == (422, found)
