@@ -21,6 +21,7 @@ def key() -> None:
 @click.option("--surface", type=click.Choice(SURFACES), default="octeth", show_default=True)
 @click.option("--scope", "scopes", multiple=True, help="What the key may do; repeat it. Without one: everything.")
 @click.option("--test", "test", is_flag=True, help="A test key: everything is checked, nothing is delivered.")
+@click.option("--strict", "strict", is_flag=True, help="Refuse unknown fields instead of warning of them.")
 @click.option("--value", help="The key itself, where clients hold one already.")
 @click.option("--description", default="", help="What the key is for.")
 @verb
@@ -30,6 +31,7 @@ def add(
     surface: str,
     scopes: tuple[str, ...],
     test: bool,
+    strict: bool,
     value: str | None,
     description: str,
 ) -> Answer:
@@ -41,6 +43,7 @@ def add(
             surface=surface,
             scopes=scopes,
             live=not test,
+            strict=strict,
             value=value,
             description=description,
         )

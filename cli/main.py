@@ -24,6 +24,8 @@ _COMMANDS = {
     "plan": ("cli.plans", "plan", "Plans of accounts."),
     "webhook": ("cli.webhooks", "webhook", "Webhooks."),
     "mail": ("cli.mail", "mail", "Captured mail."),
+    "import": ("cli.imports", "import_", "Bring over what clients of another installation hold."),
+    "bench": ("cli.bench", "bench", "Measure this machine with a whole installation."),
     "settings": ("cli.settings", "settings", "All settings and their values."),
     "health": ("cli.health", "health", "Ask a running installation whether every part serves."),
     "doctor": ("cli.doctor", "doctor", "Check this installation."),

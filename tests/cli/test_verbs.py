@@ -244,3 +244,32 @@ def test_pending_migrations_stop_a_verb_on_a_server(run: Run, monkeypatch: pytes
 
     monkeypatch.setattr(schema, "pending", lambda: ["9999_later"])
     assert refused(run, "mail", "list") == (1, "migrations_pending")
+
+
+def test_import_does_the_good_lines_and_reports_the_bad_ones(run: Run, tmp_path: Path) -> None:
+    selector, private = signing_keys()[0]
+    (tmp_path / "key.pem").write_text(private)
+    held = "4D196964-B909FDD7-134A4E29-6B0E923E"
+    file = tmp_path / "moving.jsonl"
+    file.write_text(
+        "\n".join(
+            json.dumps(line) if isinstance(line, dict) else line
+            for line in (
+                "# comments and empty lines are fine",
+                "",
+                {"user add": {"email": "jane@example.com", "password": "correct horse", "api_key": held[::-1]}},
+                {"domain add": {"name": "example.com", "user": "jane@example.com", "trusted": True, "id": 12,
+                                "dkim": [f"{selector}:{tmp_path}/key.pem"]}},
+                "this is no JSON",
+                {"key add": {"user": "jane@example.com", "domain": "example.com", "value": held}},
+                {"key add": {"user": "nobody@example.com", "value": "0" * 35}},
+                {"rm": {"-rf": "/"}},
+                {"key add": {"user": "jane@example.com", "bogus": "1"}},
+            )
+        )
+    )  # fmt: skip
+    status, out, _ = run("import", str(file), "--json")
+    found = json.loads(out)
+    assert (status, found["done"]) == (1, 3), found
+    assert [row["line"] for row in found["refused"]] == [5, 7, 8, 9]
+    assert identity.authenticate_sender(keys=[held]).domain_id == 12

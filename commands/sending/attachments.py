@@ -6,11 +6,11 @@ import binascii
 import re
 from typing import Any
 
+from commands.sending.addresses import empty
+from commands.sending.faults import Faults, line_fault
 from gateway import errors
 from gateway.mail import attachments
 from gateway.mail.draft import Attachment
-from web.rest.end_user.email_addresses import empty
-from web.rest.end_user.email_faults import Faults, line_fault
 
 MOST = 250
 """Attachments of one message; their sizes count against the size of the message."""

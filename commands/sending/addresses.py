@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from commands.sending import codes
+from commands.sending.faults import Faults, line_fault
 from gateway import errors
 from gateway.mail import address
 from gateway.mail.draft import Mailbox
-from web.rest.end_user import email_errors as codes
-from web.rest.end_user.email_faults import Faults, line_fault
 
 _NAME_LENGTH = 255
 

@@ -11,15 +11,13 @@ from typing import Any
 
 import orjson
 
+from commands.sending import addresses, attachments, codes
+from commands.sending.addresses import empty
+from commands.sending.faults import Faults, encodable, line_fault
 from gateway import clock, config, errors
 from gateway.mail import headers as mail_headers
 from gateway.mail.draft import Draft
 from gateway.services.identity import Caller
-from web.rest.end_user import email_addresses as addresses
-from web.rest.end_user import email_attachments as attachments
-from web.rest.end_user import email_errors as codes
-from web.rest.end_user.email_addresses import empty
-from web.rest.end_user.email_faults import Faults, encodable, line_fault
 
 _CONTENT = ("subject", "contenttype", "htmlcontent", "plaincontent", "attachments", "headers", "templateid")
 _PEOPLE = ("from", "to", "cc", "bcc", "replyto", "targetlistid")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from commands.sending.codes import OTHER, REFUSALS, TEXTS, TOO_MANY_REQUESTS
 from gateway import errors
-from web.rest.end_user.email_errors import OTHER, REFUSALS, TEXTS, TOO_MANY_REQUESTS
 
 _STATUS = {1: 401, 13: 401, 2: 404, 12: 404, 14: 409, 32: 403, 34: 403, 17: 429, TOO_MANY_REQUESTS: 429}
 _DECIDES = (401, 429, 403, 404, 409, 413, 422)

@@ -1,0 +1,1 @@
+"""Reading a send of the end-user layer, for every door that offers it."""
