@@ -52,6 +52,7 @@ bench: $(VENV)/.developing
 
 docs: $(VENV)/.installed
 	$(BIN)/commandpost settings --markdown > docs/settings.md
+	$(BIN)/python -m web.pages docs
 
 # Only names and versions go into the lock files: no index, host or path of the machine that made them.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url \

@@ -33,7 +33,8 @@ def command(rest: str = "") -> Response:
         return _respond(envelope.not_json(), fields)
     except errors.Invalid as error:
         return _respond(envelope.undocumented(error.message), fields)
-    return _respond(dispatch(fields, ip=request.remote_addr or "", request_id=g.request_id), fields)
+    answer = dispatch(fields, ip=request.remote_addr or "", request_id=g.request_id, headers=request.headers)
+    return _respond(answer, fields)
 
 
 @blueprint.errorhandler(Exception)

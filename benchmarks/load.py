@@ -1,99 +1,177 @@
-"""A load generator: keep-alive connections that repeat prepared requests, and what they measured."""
+"""A load generator: kept connections in one thread, each sending its next request once the last was answered."""
 
 from __future__ import annotations
 
+import base64
+import selectors
 import socket
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
 
+from benchmarks.figures import Measured
 
-@dataclass
-class Measured:
-    """Latencies in seconds of the requests that were answered with 200, and the wall time of all."""
+Steps = Generator[tuple[bytes, int], list[bytes], str]
+"""Yields (bytes to send, number of replies to wait for), gets the replies, returns why it failed or nothing."""
 
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        return len(self.latencies) / self.seconds if self.seconds else 0.0
-
-    def percentile(self, share: float) -> float:
-        """Milliseconds that `share` (0…1) of the requests stayed within."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else float("nan")
-
-    def line(self) -> str:
-        p50, p95, p99 = (self.percentile(share) for share in (0.5, 0.95, 0.99))
-        text = f"{self.rate:8.0f}/s   p50 {p50:6.1f} ms   p95 {p95:6.1f} ms   p99 {p99:6.1f} ms"
-        return text + (f"   FAILED {len(self.failures)}: {self.failures[0]}" if self.failures else "")
-
-
-class _Connection:
-    """One HTTP/1.1 keep-alive connection; just enough of the protocol to be cheap."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.sock = socket.create_connection((host, port), timeout=60)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def exchange(self, request: bytes) -> tuple[int, bytes]:
-        self.sock.sendall(request)
-        data = b""
-        while (end := data.find(b"\r\n\r\n")) < 0:
-            data += self._some()
-        head = data[:end].lower()
-        at = head.find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        while len(data) < end + 4 + length:
-            data += self._some()
-        return int(data[9:12]), data[end + 4 :]
-
-    def _some(self) -> bytes:
-        some = self.sock.recv(65536)
-        if not some:
-            raise ConnectionError("closed")
-        return some
+_STALLED = 60.0
 
 
 def http(host: str, port: int, *, requests: int, connections: int, make: Callable[[int], bytes]) -> Measured:
     """Send `requests` requests over `connections` connections; `make(n)` gives the bytes of request n."""
+
+    def exchange(number: int) -> Steps:
+        replies = yield make(number), 1
+        return "" if replies[0][9:12] == b"200" else repr(replies[0][:300])
+
+    return _run(host, port, requests, connections, exchange, _http_reply)
+
+
+def smtp(
+    host: str,
+    port: int,
+    *,
+    messages: int,
+    connections: int,
+    mail_from: str,
+    make: Callable[[int], tuple[str, bytes]],
+    login: tuple[str, str] | None = None,
+) -> Measured:
+    """Submit messages; `make(n)` gives recipient and content (CRLF lines, dots doubled) of message n."""
+
+    def opening() -> Steps:
+        yield b"", 1
+        yield b"EHLO bench.test\r\n", 1
+        if login is not None:
+            plain = base64.b64encode(f"\0{login[0]}\0{login[1]}".encode())
+            replies = yield b"AUTH PLAIN " + plain + b"\r\n", 1
+            if replies[0][:3] != b"235":
+                return repr(replies[0])
+        return ""
+
+    def exchange(number: int) -> Steps:
+        rcpt, content = make(number)
+        replies = yield f"MAIL FROM:<{mail_from}>\r\nRCPT TO:<{rcpt}>\r\nDATA\r\n".encode(), 3
+        if replies[2][:3] != b"354":
+            return repr(replies)
+        replies = yield content + b".\r\n", 1
+        return "" if replies[0][:1] == b"2" else repr(replies[0])
+
+    return _run(host, port, messages, connections, exchange, _smtp_reply, opening)
+
+
+def _http_reply(buffer: bytearray) -> int:
+    """Length of the first whole answer; 0 while it is not there."""
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        return 0
+    head = bytes(buffer[:end]).lower()
+    at = head.find(b"content-length:")
+    length = end + 4 + (int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0)
+    return length if len(buffer) >= length else 0
+
+
+def _smtp_reply(buffer: bytearray) -> int:
+    start = 0
+    while (end := buffer.find(b"\r\n", start)) >= 0:
+        if buffer[start + 3 : start + 4] != b"-":
+            return end + 2
+        start = end + 2
+    return 0
+
+
+class _Connection:
+    def __init__(self, host: str, port: int, whole: Callable[[bytearray], int]) -> None:
+        self.sock = socket.create_connection((host, port), timeout=_STALLED)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._whole = whole
+        self._buffer = bytearray()
+        self._replies: list[bytes] = []
+        self._wanted = 0
+        self._steps: Steps | None = None
+        self.started = 0.0
+
+    def begin(self, steps: Steps) -> None:
+        self.started = time.perf_counter()
+        self._steps = steps
+        self._send(next(steps))
+
+    def _send(self, step: tuple[bytes, int]) -> None:
+        raw, self._wanted = step
+        self._replies = []
+        if raw:
+            self.sock.sendall(raw)
+
+    def receive(self) -> str | None:
+        """Take what came; why the exchange failed (empty: it did not) once it is over, else None."""
+        chunk = self.sock.recv(65536)
+        if not chunk:
+            raise ConnectionError("closed")
+        self._buffer += chunk
+        while length := self._whole(self._buffer):
+            self._replies.append(bytes(self._buffer[:length]))
+            del self._buffer[:length]
+            if len(self._replies) == self._wanted and self._steps is not None:
+                try:
+                    self._send(self._steps.send(self._replies))
+                except StopIteration as end:
+                    self._steps = None
+                    return str(end.value)
+        return None
+
+
+def _run(
+    host: str,
+    port: int,
+    count: int,
+    connections: int,
+    exchange: Callable[[int], Steps],
+    whole: Callable[[bytearray], int],
+    opening: Callable[[], Steps] | None = None,
+) -> Measured:
     measured = Measured()
-    lock = threading.Lock()
-    numbers = iter(range(requests))
-
-    def run() -> None:
-        connection = _Connection(host, port)
-        mine: list[float] = []
-        problems: list[str] = []
-        while True:
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                break
-            request = make(number)
-            started = time.perf_counter()
-            try:
-                status, body = connection.exchange(request)
-            except OSError as error:
-                problems.append(str(error))
-                connection = _Connection(host, port)
-                continue
-            if status == 200:
-                mine.append(time.perf_counter() - started)
-            else:
-                problems.append(f"{status} {body[:200]!r}")
-        with lock:
-            measured.latencies += mine
-            measured.failures += problems
-
-    threads = [threading.Thread(target=run) for _ in range(connections)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    measured.seconds = time.perf_counter() - started
+    numbers = iter(range(count))
+    with selectors.DefaultSelector() as ready:
+        opened = [_Connection(host, port, whole) for _ in range(connections)]
+        if opening is not None:
+            for connection in opened:
+                connection.begin(opening())
+                while (fault := connection.receive()) is None:
+                    pass
+                if fault:
+                    raise ConnectionError(fault)
+        started = time.perf_counter()
+        live = sum(_next(connection, numbers, exchange) for connection in opened)
+        for connection in opened:
+            ready.register(connection.sock, selectors.EVENT_READ, connection)
+        while live:
+            events = ready.select(_STALLED)
+            if not events:
+                raise TimeoutError(f"nothing was answered for {_STALLED:g} s")
+            for key, _ in events:
+                connection = key.data
+                try:
+                    fault = connection.receive()
+                except OSError as error:
+                    measured.failures.append(str(error))
+                    ready.unregister(connection.sock)
+                    live -= 1
+                    continue
+                if fault is None:
+                    continue
+                if fault:
+                    measured.failures.append(fault)
+                else:
+                    measured.latencies.append(time.perf_counter() - connection.started)
+                live -= not _next(connection, numbers, exchange)
+        measured.seconds = time.perf_counter() - started
+        for connection in opened:
+            connection.sock.close()
     return measured
+
+
+def _next(connection: _Connection, numbers: Iterator[int], exchange: Callable[[int], Steps]) -> bool:
+    number = next(numbers, None)
+    if number is None:
+        return False
+    connection.begin(exchange(number))
+    return True

@@ -15,6 +15,7 @@ from pathlib import Path
 import flask
 
 from benchmarks import load
+from benchmarks.figures import Measured
 
 _local = threading.local()
 
@@ -37,7 +38,7 @@ def create_app() -> flask.Flask:
     return app
 
 
-def measure(folder: Path, *, requests: int, connections: int, body: bytes) -> load.Measured:
+def measure(folder: Path, *, requests: int, connections: int, body: bytes) -> Measured:
     """Run the peer with as many workers and threads as the gateway has, and load it the same way."""
     folder.mkdir(parents=True)
     with socket.socket() as sock:

@@ -24,6 +24,7 @@ def settings() -> config.Settings:
 
 def connect(found: config.Settings) -> None:
     """Bind the database and the ringer of `found`; opens no connection."""
+    os.umask(0o077)  # databases, journal and bells are nobody else's, wherever DATA is
     try:
         found.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # mail is in there
     except OSError as error:

@@ -6,7 +6,7 @@ import click
 
 from cli import opening
 from cli.answer import Answer, fields, verb
-from gateway.services import users
+from gateway.services import account_options, users
 from models.vocabulary import ROLE_OPERATOR, ROLE_USER
 
 
@@ -56,3 +56,16 @@ def status(email: str, status: str) -> Answer:
     with opening.store():
         users.set_status(email=email, status=status)
     return Answer({"email": email, "status": status}, f"{email} is {status}")
+
+
+@user.command()
+@click.option("--email", required=True)
+@click.option("--numeric-ids/--no-numeric-ids", default=None, help="New…ID values are numbers instead of texts.")
+@click.option("--strict-names/--no-strict-names", default=None, help="Addresses without a name are refused.")
+@verb
+def options(email: str, **switches: bool | None) -> Answer:
+    """Switch what the account's clients need; without a switch, show how they stand."""
+    changed = {name: value for name, value in switches.items() if value is not None}
+    with opening.store():
+        found = account_options.change(email=email, changed=changed)
+    return Answer({"email": email} | found, fields((name, "on" if value else "off") for name, value in found.items()))

@@ -14,7 +14,13 @@ _DEFAULTS = ("ListID", "SubscriberID", "JourneyID", "ActionID")
 
 
 class AddApiParams(Params):
-    Description = Text(missing=1, invalid=1, max=255, doc="A brief description of the API key's intended use")
+    Description = Text(
+        missing=1,
+        invalid=1,
+        max=255,
+        doc="A brief description of the API key's intended use",
+        example="Shop, production",
+    )
     DomainID = Id(missing=2, doc="The unique identifier for the domain")
     ListID = Text(required=False, max=64, doc="The list ID of the target subscriber")
     SubscriberID = Text(required=False, max=64, doc="The subscriber ID of the subscriber the emails belong to")
@@ -54,8 +60,8 @@ def add_api(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         defaults={name: params[name] for name in _DEFAULTS if name in params},
     )
     return {
-        "NewAPIKeyID": key.id if caller.options.get("numeric_ids") else str(key.id),
-        "APIKey": _shown(key),
+        "NewAPIKeyID": new_id(caller, key),
+        "APIKey": row(key),
     }
 
 
@@ -80,10 +86,15 @@ def add_api(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     },
 )
 def get_apis(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    return {"APIKeys": [_shown(key) for key in apis.list_(caller=caller, domain_id=params["DomainID"])]}
+    return {"APIKeys": [row(key) for key in apis.list_(caller=caller, domain_id=params["DomainID"])]}
 
 
-def _shown(key: apis.SenderKey) -> dict[str, Any]:
+def new_id(caller: Caller, key: apis.SenderKey) -> str | int:
+    """The `NewAPIKeyID` of an answer: a text, or a number for accounts that chose so."""
+    return key.id if caller.options.get("numeric_ids") else str(key.id)
+
+
+def row(key: apis.SenderKey) -> dict[str, Any]:
     """Both documents' names; a key that was never used has an empty `LastUsedDate`."""
     created = clock.sql_text(key.created_ms)
     return {

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from commands import envelope, registry
 from commands.envelope import Answer
-from commands.registry import Command, Needs, Visitor
+from commands.registry import Command, Needs, Refused, Visitor
 from commands.schema import UNDOCUMENTED
 from gateway import errors
 from gateway.services import identity
@@ -20,27 +20,31 @@ _log = logging.getLogger("commandpost.commands")
 _CALLS = Counter("commandpost_commands", "Commands answered, by name and outcome", ["command", "outcome"])
 
 
-def dispatch(fields: Mapping[str, Any], *, ip: str, request_id: str) -> Answer:
-    """Answer one request whose names are in lower case; never raises."""
+def dispatch(
+    fields: Mapping[str, Any], *, ip: str, request_id: str, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Answer one request whose names are in lower case; never raises. `headers` are those of HTTP."""
     name = _text(fields, "command")
     command = registry.find(name) if name else None
     if command is None:
         answer = envelope.no_command(name[:255])
     else:
-        answer = _answer(command, fields, ip, request_id)
+        answer = _answer(command, fields, Visitor(ip, headers or {}), request_id)
     _CALLS.labels(command.name if command else "unknown", answer.outcome).inc()
     return answer
 
 
-def _answer(command: Command, fields: Mapping[str, Any], ip: str, request_id: str) -> Answer:
+def _answer(command: Command, fields: Mapping[str, Any], visitor: Visitor, request_id: str) -> Answer:
     try:
-        who = _who(command, fields, ip)
+        who = _who(command, fields, visitor)
         if isinstance(who, Answer):
             return who
         params, faults = command.params.check(fields)
         if faults:
             return envelope.faults(command, faults)
         return envelope.success(command.handler(who, params))
+    except Refused as refused:
+        return envelope.listed(command, refused.codes)
     except errors.Unavailable as refusal:
         return envelope.unavailable(int(str(refusal.data.get("retry_after", StoreUnavailable.retry_after))))
     except errors.GatewayError as refusal:
@@ -53,9 +57,9 @@ def _answer(command: Command, fields: Mapping[str, Any], ip: str, request_id: st
         return envelope.failed(request_id)
 
 
-def _who(command: Command, fields: Mapping[str, Any], ip: str) -> identity.Caller | Visitor | Answer:
-    if command.needs is Needs.ANYONE:
-        return Visitor(ip)
+def _who(command: Command, fields: Mapping[str, Any], visitor: Visitor) -> identity.Caller | Visitor | Answer:
+    if command.needs in (Needs.ANYONE, Needs.SENDER):
+        return visitor
     try:
         caller = identity.authenticate(
             session_id=_text(fields, "sessionid"),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from commands.registry import command
-from commands.schema import Id, Params, Text
+from commands.schema import Flag, Id, Params, Text
 from gateway import clock, errors
 from gateway.dns.records import Purpose
-from gateway.services import domains
+from gateway.services import domain_counts, domains, event_words
 from gateway.services.domains import RecordState
 from gateway.services.identity import Caller
 from models.domain import SenderDomain
@@ -23,7 +23,9 @@ from models.vocabulary import (
 
 
 class AddDomainParams(Params):
-    DomainName = Text(missing=1, invalid=2, max=1000, doc="The domain name to be added as a sender domain")
+    DomainName = Text(
+        missing=1, invalid=2, max=1000, doc="The domain name to be added as a sender domain", example="example.com"
+    )
 
 
 class GetDomainParams(Params):
@@ -32,6 +34,10 @@ class GetDomainParams(Params):
 
 class VerifyDomainParams(Params):
     DomainID = Id(missing=1, doc="The unique identifier for the domain to be verified")
+
+
+class GetDomainsParams(Params):
+    WithCounts = Flag(required=False, doc="Whether to count what belongs to each domain (1 for yes)")
 
 
 @command(
@@ -76,6 +82,7 @@ def get_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 @command(
     "EmailGateway.GetDomains",
     summary="List the sender domains of the account",
+    params=GetDomainsParams,
     answer={
         "Domains": [
             {"DomainID": "123", "DomainName": "example.com", "Verified": True, "Active": True},
@@ -86,7 +93,12 @@ def get_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 def get_domains(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = domains.list_(caller=caller)
     records = domains.records_of(found)
-    return {"Domains": [{"DomainID": str(domain.id), **_shown(domain, records[domain.id])} for domain in found]}
+    listed = [{"DomainID": str(domain.id), **_shown(domain, records[domain.id])} for domain in found]
+    if params.get("WithCounts"):
+        counts = domain_counts.counts(caller=caller, domain_ids=[domain.id for domain in found])
+        for domain, one in zip(found, listed, strict=True):
+            one["Counts"] = _counts(counts[domain.id])
+    return {"Domains": listed}
 
 
 @command(
@@ -152,6 +164,21 @@ def _shown(domain: SenderDomain, records: Sequence[RecordState]) -> dict[str, An
         },
         "HostingProvider": domain.hosting_provider,
         "Subdomain": domain.subdomain,
+    }
+
+
+def _counts(counts: domain_counts.Counts) -> dict[str, Any]:
+    """What belongs to a domain; events are those of the last 28 days, by their long words."""
+    events: dict[str, int] = {}
+    for kind, count in counts.events.items():
+        word = event_words.long(kind)
+        events[word] = events.get(word, 0) + count
+    return {
+        "APIKeys": counts.keys,
+        "SMTPs": counts.smtps,
+        "Webhooks": counts.webhooks,
+        "Events": sum(events.values()),
+        "EventsByType": events,
     }
 
 

@@ -84,6 +84,14 @@ def faults(command: Command, found: Sequence[Fault]) -> Answer:
     return refusal(command, numbered)
 
 
+def listed(command: Command, codes: Mapping[int, str]) -> Answer:
+    """Several numbers at once: the lowest as the answer's own, beside it all of them in `Errors`."""
+    numbered = {code: codes[code] or command.errors.get(code, "") for code in sorted(codes)}
+    answer = refusal(command, numbered)
+    answer.body["Errors"] = [{"Code": code, "Message": text} for code, text in numbered.items()]
+    return answer
+
+
 def refusal(command: Command, numbered: Mapping[int, str]) -> Answer:
     """A failure in the command's own shape; `numbered` has texts by number, in order."""
     codes, texts = list(numbered), list(numbered.values())

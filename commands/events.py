@@ -46,8 +46,8 @@ class GetEventsParams(Params):
     )
     StartDate = Day(required=False, doc="The start date for filtering events (format: YYYY-MM-DD)")
     EndDate = Day(required=False, end=True, doc="The end date for filtering events (format: YYYY-MM-DD)")
-    Event = Text(required=False, max=255, doc="The type of event to filter by")
-    Query = Text(required=False, max=1000, doc="A query string to filter events")
+    Event = Text(required=False, max=255, doc="The type of event to filter by", example="open")
+    Query = Text(required=False, max=1000, doc="A query string to filter events", example="subject:welcome")
 
 
 @command(

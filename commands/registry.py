@@ -26,15 +26,25 @@ class Needs(StrEnum):
     """Who may call a command."""
 
     ANYONE = "anyone"  # the handler gets a `Visitor` instead of a caller
+    SENDER = "sender"  # a sender key; the handler gets a `Visitor` and looks at it: its faults go with the others
     USER = "user"
     OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who knocks, before any credential is looked at; `ip` is the client's address."""
+    """Who knocks, before any credential is looked at; `ip` is the client's address, `headers` are of HTTP."""
 
     ip: str
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Refused(Exception):
+    """Leaves a handler with several of its record's numbers; an empty text stands for the record's words."""
+
+    def __init__(self, codes: Mapping[int, str]) -> None:
+        super().__init__(str(dict(codes)))
+        self.codes = dict(codes)
 
 
 @dataclass(frozen=True)

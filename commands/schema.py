@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 
 import marshmallow as ma
@@ -21,7 +21,7 @@ UNDOCUMENTED = 100010
 _INT64 = 2**63 - 1
 _DIGITS = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-_BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_LAST_OF_DAY = timedelta(days=1, milliseconds=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,14 @@ class Fault:
 
 
 class Field(ma.fields.Field[Any]):
-    """A parameter: `missing` and `invalid` are the document's numbers, `max` the longest text, in characters."""
+    """A parameter: `missing` and `invalid` are the document's numbers, `max` the longest text, in characters.
+
+    `doc` says what it means; an `example` shows it in the example request of the command's page, where
+    obligatory parameters stand with or without one.
+    """
+
+    sample: Any = "…"
+    """What stands in an example request where the parameter has no example of its own."""
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class Field(ma.fields.Field[Any]):
         required: bool = True,
         doc: str = "",
         blank: bool = False,
+        example: Any = None,
     ) -> None:
         super().__init__(required=False, metadata={"doc": doc, "missing": missing, "invalid": invalid})
         self.obligatory = required
@@ -52,6 +60,11 @@ class Field(ma.fields.Field[Any]):
         self.invalid_code = invalid if invalid is not None else UNDOCUMENTED
         self.doc = doc
         self.keeps_blank = blank
+        self.example = example
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of what the parameter accepts, but for its number codes."""
+        return {}
 
     def refuse(self, text: str) -> NoReturn:
         raise ma.ValidationError(text)
@@ -72,6 +85,11 @@ class Text(Field):
         self.max = max
         self.choices = choices
 
+    def describe(self) -> dict[str, Any]:
+        if self.choices is not None:
+            return {"type": "string", "enum": list(self.choices)}
+        return {"type": "string", "maxLength": self.max}
+
     def read(self, value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             self.refuse("should be a text")
@@ -88,6 +106,11 @@ class Text(Field):
 class Id(Field):
     """A row's number; what cannot be parsed becomes 0, which no row has: it is simply not found."""
 
+    sample = 123
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": ["integer", "string"]}
+
     def read(self, value: Any) -> int:
         number = _whole(value)
         return number if number is not None and 0 < number <= _INT64 else 0
@@ -99,6 +122,13 @@ class Whole(Field):
     def __init__(self, *, low: int = 0, high: int = _INT64, clamp: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.low, self.high, self.clamp = low, high, clamp
+        self.sample = max(low, min(10, high))
+
+    def describe(self) -> dict[str, Any]:
+        shape: dict[str, Any] = {"type": ["integer", "string"], "pattern": r"^[+-]?\d{1,19}$"}
+        if not self.clamp:
+            shape |= {"minimum": self.low} | ({"maximum": self.high} if self.high < _INT64 else {})
+        return shape
 
     def read(self, value: Any) -> int:
         number = _whole(value)
@@ -114,6 +144,11 @@ class Whole(Field):
 class Flag(Field):
     """A boolean: true, false, 1, 0 or their texts."""
 
+    sample = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"enum": [True, False, 1, 0, *_FLAGS]}
+
     def read(self, value: Any) -> bool:
         word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
         if word not in _FLAGS:
@@ -124,16 +159,21 @@ class Flag(Field):
 class Day(Field):
     """A date or time in UTC as milliseconds; with `end` a date without a time means its last millisecond."""
 
+    sample = "2026-01-31"
+
     def __init__(self, *, end: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.end = end
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "examples": ["2026-01-31", "2026-01-31 12:30:00"]}
 
     def read(self, value: Any) -> int:
         text = value.strip() if isinstance(value, str) else ""
         try:
             moment = datetime.fromisoformat(text)
-            if self.end and _BARE_DATE.match(text):
-                moment += timedelta(days=1) - timedelta(milliseconds=1)
+            if self.end and _is_bare_date(text):
+                moment += _LAST_OF_DAY
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
             return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
         except (ValueError, OverflowError):
@@ -146,6 +186,11 @@ class Texts(Field):
     def __init__(self, *, max: int = 255, most: int = 1000, **options: Any) -> None:
         super().__init__(**options)
         self.max, self.most = max, most
+        self.sample = [Field.sample]
+
+    def describe(self) -> dict[str, Any]:
+        text = {"type": "string", "maxLength": self.max}
+        return {"oneOf": [{"type": "array", "items": text, "maxItems": self.most}, text]}
 
     def read(self, value: Any) -> list[str]:
         items = value if isinstance(value, list) else [value]
@@ -194,6 +239,14 @@ class Params(ma.Schema):
                     faults.append(Fault(field.invalid_code, name, f"'{name}' {messages[field.data_key][0]}"))
         faults.sort(key=lambda fault: fault.code)
         return values, faults
+
+
+def _is_bare_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(value: Any) -> int | None:

@@ -39,8 +39,8 @@ _USER = {
 
 
 class LoginParams(Params):
-    Username = Text(missing=1, invalid=3, max=254, doc="The email address of the account")
-    Password = Text(missing=2, invalid=3, max=1024, doc="The password of the account")
+    Username = Text(missing=1, invalid=3, max=254, doc="The email address of the account", example="jane@example.com")
+    Password = Text(missing=2, invalid=3, max=1024, doc="The password of the account", example="correct horse")
     TFACode = Text(required=False, invalid=6, max=16, doc="The two-factor code, where the account has one")
 
 
@@ -55,7 +55,7 @@ class KeyLoginParams(LoginParams):
 
 
 class LogoutParams(Params):
-    SessionID = Text(required=False, max=64, doc="The session to end")
+    SessionID = Text(required=False, doc="The session to end")
 
 
 @command(

@@ -20,6 +20,11 @@ _STATUS = {"active": "Active", "disabled": "Disabled"}
 class EventWord(Field):
     """One of the document's event words, long or short, in any case; comes out as it was sent."""
 
+    sample = "delivered"
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(event_words.WEBHOOK)}
+
     def read(self, value: Any) -> str:
         try:
             event_words.for_webhook(value if isinstance(value, str) else "")
@@ -35,7 +40,13 @@ class AddWebhookParams(Params):
         invalid=3,
         doc="The type of email event to track (delivery, bounce, open, click, unsubscribe, complaint)",
     )
-    WebhookURL = Text(missing=5, invalid=6, max=2048, doc="The URL to which the webhook will send event notifications")
+    WebhookURL = Text(
+        missing=5,
+        invalid=6,
+        max=2048,
+        doc="The URL to which the webhook will send event notifications",
+        example="https://yourdomain.com/webhook",
+    )
 
 
 class GetWebhooksParams(Params):

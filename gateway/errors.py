@@ -216,3 +216,41 @@ class WebhookNotFound(NotFound):
     """Told from an absent domain: the document numbers the two."""
 
     message = "There is no such webhook."
+
+
+class InvalidTemplate(Invalid):
+    """A template cannot be read, or its variables make it fail or pass a limit; the message says why."""
+
+    slug = "invalid_template"
+    message = "The template cannot be used."
+
+
+class TemplateNotFound(NotFound):
+    """The template of a send is absent or somebody else's."""
+
+    status = 422
+    message = "Invalid TemplateID"
+
+
+class ListUnusable(NotFound):
+    """The list of a send is absent, somebody else's or has no active subscriber."""
+
+    status = 422
+    message = "Invalid TargetListID"
+
+
+class InvalidAddress(Invalid):
+    slug = "invalid_address"
+    message = "The email address is invalid."
+
+
+class SubscriberExists(GatewayError):
+    slug = "subscriber_exists"
+    status = 409
+    message = "The address is on the list already."
+
+
+class SubscriberNotFound(NotFound):
+    """Told from an absent list: the two have numbers of their own."""
+
+    message = "There is no such subscriber on the list."

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 DELIVER = "deliver"
 WEBHOOKS = "webhooks"
+EXPAND = "expand"
 HOUSEKEEPING = "housekeeping"
+SEARCH = "search"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

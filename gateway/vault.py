@@ -7,6 +7,7 @@ import functools
 import hashlib
 import hmac
 import os
+import stat
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -42,6 +43,9 @@ def _secrets(configured: str, data: Path) -> tuple[str, ...]:
                 os.fsync(file.fileno())
             os.link(path.with_suffix(".new"), path)
             path.with_suffix(".new").unlink()
+    if path.stat().st_mode & stat.S_IRWXO:
+        # A group may be what a container platform gives the volume; everybody is a mistake.
+        raise config.ConfigError(f"{path}: everybody on this machine may read the secret; run: chmod o= {path}")
     return (path.read_text(encoding="ascii").strip(),)
 
 

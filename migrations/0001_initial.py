@@ -127,6 +127,7 @@ def up(migrator, db):
         class Meta:
             database = db
             table_name = "counter"
+            without_rowid = isinstance(db, SqliteDatabase)
             primary_key = CompositeKey("domain_id", "day", "kind", "tag")
 
     db.create_tables([Counter])
@@ -195,6 +196,45 @@ def up(migrator, db):
 
     db.create_tables([Event])
 
+    class Expansion(Model):
+        message_id = BigIntegerField(primary_key=True)
+        account_id = IntegerField()
+        domain_id = IntegerField()
+        list_id = IntegerField(index=True)
+        lane_id = IntegerField()
+        cursor = BigIntegerField(default=0)
+        upto = BigIntegerField()
+        total = IntegerField()
+        made = IntegerField(default=0)
+        due_ms = BigIntegerField()
+        expires_ms = BigIntegerField()
+        accepted_ms = BigIntegerField()
+        ends_as = SmallIntegerField(null=True)
+        end_reason = CharField(default="")
+        done_ms = BigIntegerField(index=True, null=True)
+
+        class Meta:
+            database = db
+            table_name = "expansion"
+
+    db.create_tables([Expansion])
+
+    class Facet(Model):
+        domain_id = IntegerField()
+        facet = SmallIntegerField()
+        day = IntegerField()
+        value = CharField(max_length=190)
+        kind = SmallIntegerField()
+        n = BigIntegerField(default=0)
+
+        class Meta:
+            database = db
+            table_name = "facet"
+            without_rowid = isinstance(db, SqliteDatabase)
+            primary_key = CompositeKey("domain_id", "facet", "day", "value", "kind")
+
+    db.create_tables([Facet])
+
     class IdempotencyKey(Model):
         scope = CharField(max_length=96)
         key = CharField()
@@ -227,6 +267,20 @@ def up(migrator, db):
             indexes = ((("kind", "account_id", "domain_id", "stream", "route", "endpoint_id"), True),)
 
     db.create_tables([Lane])
+
+    class MailList(Model):
+        uuid = BinaryUUIDField(unique=True)
+        account_id = IntegerField(index=True)
+        name = CharField()
+        created_ms = BigIntegerField()
+        updated_ms = BigIntegerField()
+        deleted_ms = BigIntegerField(null=True)
+
+        class Meta:
+            database = db
+            table_name = "mail_list"
+
+    db.create_tables([MailList])
 
     class Message(Model):
         id = BigAutoField()
@@ -310,6 +364,33 @@ def up(migrator, db):
 
     db.create_tables([Reply])
 
+    class SearchMark(Model):
+        id = IntegerField(primary_key=True)
+        event_id = BigIntegerField(default=0)
+        seen_id = BigIntegerField(default=0)
+        seen_ms = BigIntegerField(default=0)
+        lease_ms = BigIntegerField(default=0)
+
+        class Meta:
+            database = db
+            table_name = "search_mark"
+
+    db.create_tables([SearchMark])
+
+    class SearchTerm(Model):
+        domain_id = IntegerField()
+        term = BigIntegerField()
+        message_id = BigIntegerField()
+        delivery_id = BigIntegerField()
+
+        class Meta:
+            database = db
+            table_name = "search_term"
+            without_rowid = isinstance(db, SqliteDatabase)
+            primary_key = CompositeKey("domain_id", "term", "message_id", "delivery_id")
+
+    db.create_tables([SearchTerm])
+
     class SenderDomain(Model):
         uuid = BinaryUUIDField(unique=True)
         account_id = IntegerField()
@@ -372,6 +453,25 @@ def up(migrator, db):
 
     db.create_tables([SmtpLogin])
 
+    class Subscriber(Model):
+        id = BigAutoField()
+        list_id = IntegerField()
+        account_id = IntegerField()
+        email = CharField(max_length=320)
+        address = CharField(max_length=320)
+        fields = LongTextField(default="{}")
+        status = SmallIntegerField()
+        status_ms = BigIntegerField()
+        created_ms = BigIntegerField()
+        updated_ms = BigIntegerField()
+
+        class Meta:
+            database = db
+            table_name = "subscriber"
+            indexes = ((("list_id", "address"), True), (("list_id", "id"), False), (("list_id", "status", "id"), False))
+
+    db.create_tables([Subscriber])
+
     class Suppression(Model):
         id = BigAutoField()
         account_id = IntegerField()
@@ -389,6 +489,22 @@ def up(migrator, db):
             indexes = ((("account_id", "address", "domain_id", "reason"), True), (("domain_id", "created_ms"), False))
 
     db.create_tables([Suppression])
+
+    class Template(Model):
+        uuid = BinaryUUIDField(unique=True)
+        account_id = IntegerField(index=True)
+        name = CharField()
+        subject = LongTextField()
+        html = LongTextField(null=True)
+        text = LongTextField(null=True)
+        created_ms = BigIntegerField()
+        updated_ms = BigIntegerField()
+
+        class Meta:
+            database = db
+            table_name = "template"
+
+    db.create_tables([Template])
 
     class Webhook(Model):
         uuid = BinaryUUIDField(unique=True)
@@ -458,17 +574,24 @@ def down(migrator, db):
     migrator.migrate(migrator.drop_table("webhook_delivery"))
     migrator.migrate(migrator.drop_table("webhook_attempt"))
     migrator.migrate(migrator.drop_table("webhook"))
+    migrator.migrate(migrator.drop_table("template"))
     migrator.migrate(migrator.drop_table("suppression"))
+    migrator.migrate(migrator.drop_table("subscriber"))
     migrator.migrate(migrator.drop_table("smtp_login"))
     migrator.migrate(migrator.drop_table("session"))
     migrator.migrate(migrator.drop_table("sender_domain"))
+    migrator.migrate(migrator.drop_table("search_term"))
+    migrator.migrate(migrator.drop_table("search_mark"))
     migrator.migrate(migrator.drop_table("reply"))
     migrator.migrate(migrator.drop_table("quota_usage"))
     migrator.migrate(migrator.drop_table("plan"))
     migrator.migrate(migrator.drop_table("mx"))
     migrator.migrate(migrator.drop_table("message"))
+    migrator.migrate(migrator.drop_table("mail_list"))
     migrator.migrate(migrator.drop_table("lane"))
     migrator.migrate(migrator.drop_table("idempotency_key"))
+    migrator.migrate(migrator.drop_table("facet"))
+    migrator.migrate(migrator.drop_table("expansion"))
     migrator.migrate(migrator.drop_table("event"))
     migrator.migrate(migrator.drop_table("dkim_key"))
     migrator.migrate(migrator.drop_table("delivery"))

@@ -4,11 +4,14 @@ from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyUse
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
 from models.domain import DkimKey, SenderDomain
-from models.event import Counter, Event, Mx, Reply
+from models.event import Counter, Event, Facet, Mx, Reply
+from models.mail_list import Expansion, MailList, Subscriber
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.runtime import Heartbeat, RateCounter
+from models.search import SearchMark, SearchTerm
 from models.smtp_login import SmtpLogin
 from models.suppression import Suppression
+from models.template import Template
 from models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 
 DURABLE = (
@@ -22,17 +25,24 @@ DURABLE = (
     Delivery,
     DkimKey,
     Event,
+    Expansion,
+    Facet,
     IdempotencyKey,
     Lane,
+    MailList,
     Message,
     Mx,
     Plan,
     QuotaUsage,
     Reply,
+    SearchMark,
+    SearchTerm,
     SenderDomain,
     Session,
     SmtpLogin,
+    Subscriber,
     Suppression,
+    Template,
     Webhook,
     WebhookAttempt,
     WebhookDelivery,
@@ -55,20 +65,27 @@ __all__ = [
     "Delivery",
     "DkimKey",
     "Event",
+    "Expansion",
+    "Facet",
     "Heartbeat",
     "IdempotencyKey",
     "KeyUse",
     "Lane",
+    "MailList",
     "Message",
     "Mx",
     "Plan",
     "QuotaUsage",
     "RateCounter",
     "Reply",
+    "SearchMark",
+    "SearchTerm",
     "SenderDomain",
     "Session",
     "SmtpLogin",
+    "Subscriber",
     "Suppression",
+    "Template",
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,7 +28,12 @@ scratch = peewee.DatabaseProxy()
 T = TypeVar("T")
 
 # A lost or refused connection, a server that goes down, a full table or disk: the caller may come back.
-_LOST = frozenset({1021, 1040, 1053, 1114, 1129, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
+_LOST = frozenset(
+    {
+        1021, 1030, 1040, 1047, 1053, 1114, 1129, 1158, 1159, 1160, 1161, 1203, 1290, 1836, 1927,
+        2002, 2003, 2006, 2013, 2026, 2055, 4031,
+    }
+)  # fmt: skip
 _CONFLICTS = frozenset({1205, 1213})
 _UNAVAILABLE_SQLITE = ("database is locked", "disk is full", "disk i/o error", "unable to open database")
 _ATTEMPTS = 8
@@ -48,6 +54,22 @@ class _State(threading.local):
 
 
 _state = _State()
+
+
+class _Trouble:
+    """When this process last found the database away."""
+
+    at = float("-inf")  # monotonic
+
+
+def calm_s() -> float:
+    """Seconds since this process last found the database away or not writable."""
+    return time.monotonic() - _Trouble.at
+
+
+def _unavailable(why: str) -> StoreUnavailable:
+    _Trouble.at = time.monotonic()
+    return StoreUnavailable(why)
 
 
 class Model(peewee.Model):
@@ -130,6 +152,14 @@ class SqliteStore(peewee.SqliteDatabase):
         finally:
             self.gate.release()
 
+    def execute_sql(self, sql: str, params: Any = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().execute_sql(sql, params, *args, **kwargs)
+        except peewee.OperationalError as error:
+            if _state.inside or not _is_unavailable(error):
+                raise
+            raise _unavailable("the database cannot be used now") from error
+
     @staticmethod
     def sql(text: str) -> str:
         return text
@@ -183,10 +213,11 @@ class MySQLStore(peewee.MySQLDatabase):
                 return super().execute_sql(sql, params, *args, **kwargs)
             except (peewee.OperationalError, peewee.InterfaceError) as again:
                 if is_lost(again):
-                    raise StoreUnavailable("the database cannot be reached") from again
+                    raise _unavailable("the database cannot be reached") from again
                 raise
 
     def drop_connection(self) -> None:
+        _Trouble.at = time.monotonic()
         try:
             self.close()
         except Exception:
@@ -271,9 +302,10 @@ def in_transaction(work: Callable[[Transaction], T]) -> T:
             if attempt < _ATTEMPTS - 1 and _code(error) in _CONFLICTS:
                 time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - not a secret
                 continue
-            if is_lost(error) or _is_unavailable(error):
-                raise _refusal(error) from error
-            raise
+            refusal = _refusal(error)
+            if refusal is error:
+                raise
+            raise refusal from error
         finally:
             _state.inside = False
         for callback in tx._callbacks.values():
@@ -286,9 +318,12 @@ def _roll_back(store: SqliteStore | MySQLStore) -> None:
     try:
         store.end_write("ROLLBACK")
     except Exception:
-        # The connection is gone or SQLite has rolled back by itself; the next begin starts clean.
+        # The connection is gone or SQLite has rolled back by itself; the next begin has to start clean.
         if isinstance(store, MySQLStore):
             store.drop_connection()
+        elif store.connection().in_transaction:
+            with suppress(Exception):
+                store.close()
 
 
 def _code(error: BaseException) -> int | None:
@@ -318,7 +353,9 @@ def _is_unavailable(error: BaseException) -> bool:
 
 def _refusal(error: BaseException) -> BaseException:
     if is_lost(error) or _is_unavailable(error):
-        return StoreUnavailable("the database cannot be written now")
+        return _unavailable("the database cannot be written now")
+    if isinstance(error, (pymysql.err.Error, peewee.PeeweeException)) and _code(error) in _CONFLICTS:
+        return StoreUnavailable("too many others write the same rows now")
     return error
 
 
@@ -329,7 +366,7 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(store.execute_sql(store.sql(sql), params).fetchall())
     except peewee.OperationalError as error:
         if is_lost(error) or _is_unavailable(error):
-            raise StoreUnavailable("the database cannot be read now") from error
+            raise _unavailable("the database cannot be read now") from error
         raise
 
 

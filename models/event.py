@@ -56,3 +56,19 @@ class Counter(Model):
 
     class Meta:
         primary_key = pw.CompositeKey("domain_id", "day", "kind", "tag")
+        without_rowid = True
+
+
+class Facet(Model):
+    """Events by domain × facet × day × value × kind; the values of one facet are few."""
+
+    domain_id = pw.IntegerField()
+    facet = pw.SmallIntegerField()
+    day = pw.IntegerField()  # days since 1970-01-01, UTC
+    value = pw.CharField(190)
+    kind = pw.SmallIntegerField()
+    n = pw.BigIntegerField(default=0)
+
+    class Meta:
+        primary_key = pw.CompositeKey("domain_id", "facet", "day", "value", "kind")
+        without_rowid = True

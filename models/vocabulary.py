@@ -42,6 +42,24 @@ class EventKind(IntEnum):
         return self.name.lower()
 
 
+RECIPIENTS = 0
+"""The kind of the counter that weighs accepted messages by their recipients; no event has it."""
+
+
+class FacetKind(IntEnum):
+    """What else than tags events of deliveries are counted by; its values are few, or few a day."""
+
+    RECIPIENT_DOMAIN = 1
+    MX = 2
+    RESPONSE = 3  # the id of the reply
+    CATEGORY = 4
+    CODE = 5
+    ENHANCED = 6
+    TRANSPORT = 7
+    VERDICT = 8
+    URL = 9
+
+
 class Stream(IntEnum):
     TRANSACTIONAL = 1
     BULK = 2
@@ -50,6 +68,12 @@ class Stream(IntEnum):
 class LaneKind(IntEnum):
     DELIVER = 1
     WEBHOOK = 2
+
+
+class SubscriberStatus(IntEnum):
+    ACTIVE = 1
+    UNSUBSCRIBED = 2  # stays on the list, is not written to
+    REMOVED = 3  # no longer on the list; goes once no message still has to come by
 
 
 class Codec(IntEnum):

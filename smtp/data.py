@@ -13,15 +13,19 @@ _DISCARDED = 4  # times the limit that a client may go on sending before it is c
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-async def read(reader: asyncio.StreamReader, limit: int, alive: Callable[[], None]) -> bytes:
+async def read(
+    reader: asyncio.StreamReader, limit: int, alive: Callable[[], None], keep: int | None = None
+) -> bytes:
     """The raw content up to the one end of data there is, CRLF.CRLF (RFC 5321 §4.1.1.4), dots still doubled.
 
     What the client has pipelined behind it goes back to the reader. `alive` is called for every chunk.
+    Of more than `keep` bytes only those are kept.
     Raises `TooLarge` after all was read and thrown away, `ConnectionResetError` when the client goes away
     or does not come to an end.
     """
     found = bytearray(b"\r\n")  # the CRLF of the DATA command counts for the end of data, too
     received = 0
+    kept = b""
     while True:
         # Everything buffered is taken at once, so that feed_data() below puts the rest back in order.
         chunk = await reader.read(1 << 30)
@@ -38,13 +42,15 @@ async def read(reader: asyncio.StreamReader, limit: int, alive: Callable[[], Non
                 reader.feed_data(rest)
             received -= len(rest) + 3
             break
-        if received > limit:
+        if keep is not None and not kept and len(found) > keep:
+            kept = bytes(found[2 : keep + 2])
+        if received > limit or kept:
             del found[: -len(_END) + 1]
             if received > limit * _DISCARDED:
                 raise ConnectionResetError("the client sends without end")
     if received > limit:
         raise errors.TooLarge(f"The message has {received} bytes; {limit} are allowed.")
-    return bytes(found[2 : end + 2])
+    return kept or bytes(found[2 : end + 2])[:keep]
 
 
 def tidy(content: bytes) -> bytes:

@@ -20,6 +20,8 @@ MAX_HEADER = 64 * 1024
 """Bytes of the header section; receivers refuse more."""
 MAX_KEY = 255
 MAX_TAG = 190
+MAX_TAGS = 50
+"""Tags of one message: every event of it counts under each."""
 
 _CONTROLS = frozenset(("x-tags", "x-metadata", "x-track-opens", "x-track-links", "x-send-at", "x-idempotency-key"))
 _ONCE = _CONTROLS | {"from", "sender", "reply-to", "to", "cc", "message-id", "date", "subject"}
@@ -166,7 +168,10 @@ def _tags(text: str) -> list[str]:
             items = None
     if not isinstance(items, list) or not all(isinstance(item, str) and len(item) <= MAX_TAG for item in items):
         raise errors.Invalid(f"X-Tags should be texts of at most {MAX_TAG} characters, separated by commas.")
-    return list(dict.fromkeys(item.strip() for item in items if item.strip()))
+    tags = list(dict.fromkeys(item.strip() for item in items if item.strip()))
+    if len(tags) > MAX_TAGS:
+        raise errors.Invalid(f"X-Tags should be at most {MAX_TAGS} texts.")
+    return tags
 
 
 def _metadata(text: str) -> dict[str, Any]:

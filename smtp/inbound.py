@@ -40,7 +40,8 @@ class Inbound:
             return "550 5.1.1 Only reports about mail sent from here are taken at their return paths"
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return "452 4.5.3 Too many recipients"
-        envelope.rcpt_tos.append(recipient)
+        if recipient.lower() not in envelope.rcpt_tos:  # return paths and mailboxes ignore case
+            envelope.rcpt_tos.append(recipient.lower())
         return "250 2.1.5 Recipient noted"
 
     async def handle_DATA(self, server: Connection, session: Any, envelope: Any) -> str:
@@ -52,7 +53,7 @@ def _receive(server: Connection, envelope: Any) -> str:
     try:
         content = tidy(envelope.content)
         mail_from = envelope.mail_from.strip("<>")
-        for recipient in dict.fromkeys(envelope.rcpt_tos):
+        for recipient in envelope.rcpt_tos:
             received = inbound.receive(recipient=recipient, mail_from=mail_from, content=content)
             _log.info("inbound", extra={"peer": server.host, "what": received.word, "delivery": received.delivery_id})
     except Exception as error:

@@ -84,6 +84,7 @@ class Door:
     encrypted: bool = False  # TLS from the first byte
     auth: bool = False
     max_connections: int = 500
+    keep: int | None = None  # bytes of a message that are looked at; None: all of them
     port: int = 0
     stopping: bool = False
     connections: set[Connection] = field(default_factory=set)
@@ -254,7 +255,8 @@ class Connection(SMTP):
 
     async def _take_data(self) -> str:
         try:
-            self.envelope.content = await data.read(self._reader, self.door.settings.message_size, self._reset_timeout)
+            limit, keep = self.door.settings.message_size, self.door.keep
+            self.envelope.content = await data.read(self._reader, limit, self._reset_timeout, keep)
             return str(await self.event_handler.handle_DATA(self, self.session, self.envelope))
         except (errors.GatewayError, StoreUnavailable) as error:
             return reply(error)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway import config
+from gateway.mail import parse
 from gateway.services import pulse
 from models import database as db
 from smtp.inbound import Inbound
@@ -67,7 +68,7 @@ class Server:
         if settings.smtps is not None:
             implicit = self._door("smtps", Submission(), auth=True, encrypted=True)
             await self._listen(implicit, settings.smtps, tls=self._tls)
-        inbound = self._door("inbound", Inbound(), starttls=self._tls)
+        inbound = self._door("inbound", Inbound(), starttls=self._tls, keep=parse.SIZE_MAX)
         await self._listen(inbound, settings.mx)
 
     def _door(self, name: str, handler: Any, **options: Any) -> Door:

@@ -13,7 +13,7 @@ from gateway import config, jobs
 from tasks import bells
 
 DELIVER, ASIDE = "deliver", "aside"
-QUEUE_OF = {jobs.DELIVER: DELIVER, jobs.WEBHOOKS: ASIDE, jobs.HOUSEKEEPING: ASIDE}
+QUEUE_OF = {jobs.DELIVER: DELIVER, jobs.WEBHOOKS: ASIDE, jobs.HOUSEKEEPING: ASIDE, jobs.SEARCH: ASIDE}
 EXPIRES = 5
 """Seconds after which a bell says nothing any more: the next sweep has rung by then."""
 

@@ -10,12 +10,12 @@ from celery import beat
 from gateway import jobs
 from tasks import ringer
 
-SCHEDULE = {jobs.DELIVER: 5.0, jobs.WEBHOOKS: 5.0, jobs.HOUSEKEEPING: 60.0}
+SCHEDULE = {jobs.DELIVER: 5.0, jobs.WEBHOOKS: 5.0, jobs.HOUSEKEEPING: 60.0, jobs.SEARCH: 3.0}
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 
 
 class Scheduler(beat.Scheduler):
-    """Keeps nothing on disk: a schedule of three intervals needs no memory."""
+    """Keeps nothing on disk: a schedule of a few intervals needs no memory."""
 
     def setup_schedule(self) -> None:
         self.ticked = time.monotonic()

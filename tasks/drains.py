@@ -26,11 +26,13 @@ class Drain:
 
     def answer(self, rung_ms: int) -> bool:
         """Drain, unless the bell's rows were seen already or enough drains are running; whether it did."""
+        now = clock.now_ms()
         with self._lock:
+            if now < self._covered_ms:  # the clock was set back: what was seen then says nothing of now
+                self._covered_ms = 0
             if rung_ms <= self._covered_ms or self._running >= self._most():
                 return False
             self._running += 1
-        started = clock.now_ms()
         try:
             self._work(SECONDS)
         except StoreUnavailable as error:
@@ -40,7 +42,7 @@ class Drain:
             with self._lock:
                 self._running -= 1
         ended = clock.now_ms()
-        if ended - started >= SECONDS * 1000 - _MARGIN_MS:
+        if not 0 <= ended - now < SECONDS * 1000 - _MARGIN_MS:
             jobs.ring(self._job)  # out of time, not of work
         else:
             with self._lock:

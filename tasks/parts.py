@@ -13,7 +13,7 @@ from celery import beat as celery_beat
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from gateway import config
+from gateway import config, jobs
 from gateway.process import die_with_parent
 from gateway.services import deliveries, pulse
 from models import database as db
@@ -22,6 +22,7 @@ from models import database as db
 from tasks import deliver as _deliver  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import ringer
+from tasks import search as _search  # noqa: F401
 from tasks import webhooks as _webhooks  # noqa: F401
 from tasks.app import ASIDE, DELIVER, QUEUE_OF, app, queue_name
 from tasks.beat import Scheduler
@@ -76,6 +77,7 @@ def _work(part: str, *, pool: str, concurrency: int) -> int:
     def child_started(**_: Any) -> None:
         die_with_parent(main)
         db.close()
+        ringer.ring(jobs.DELIVER)  # a sibling may have died and left a journal
 
     def ready(**_: Any) -> None:
         # Celery's own handler would start the program anew under the supervisor's feet.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -14,13 +15,23 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import config, ids
 from models import database as db
-from web import cors, errors, health, metrics, rates, rest
+from web import cors, errors, health, metrics, openapi, rates, rest
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
 
 class _Application(Flask):
-    """Flask without its question, for each hook of each request, whether it is a coroutine: none is."""
+    """Flask without its question, for each hook of each request, whether it is a coroutine: none is.
+
+    Repeated slashes in an API path count as one: a base URL and a path are easily joined with two, and
+    the redirect that Flask answers is followed by few clients.
+    """
+
+    def wsgi_app(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if "//" in path and path.lstrip("/").startswith("api"):
+            environ["PATH_INFO"] = re.sub("/{2,}", "/", path)
+        return super().wsgi_app(environ, start_response)
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -48,6 +59,7 @@ def create_app() -> Flask:
 
     app.register_blueprint(_script().blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(openapi.blueprint)
     for blueprint in rest.blueprints():
         app.register_blueprint(blueprint)
     return app

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from flask import Request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
@@ -29,6 +30,7 @@ VERBATIM = "headers"
 
 _JSON_TYPES = ("application/json", "text/json")
 _MULTIPART = "multipart/form-data"
+_OPENS_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _DRAIN_SECONDS = 5.0
 _CHUNK = 64 * 1024
@@ -40,8 +42,8 @@ def read(request: Request, *, fold: bool = True, most: int = MAX_FIELDS) -> dict
     Raises `errors.NotJson`, `errors.TooLarge` (before more than the allowed size is kept) and `errors.Invalid`
     for what is nested too deep, has more than `most` fields or is not UTF-8.
     """
-    query = _form(request.query_string, most)
-    body = _body(request, most)
+    query = _form(request.query_string, most, fold)
+    body = _body(request, most, fold)
     if not fold:
         _measure(query, most)
         _measure(body, most)
@@ -50,17 +52,16 @@ def read(request: Request, *, fold: bool = True, most: int = MAX_FIELDS) -> dict
     return counter.folded(query) | counter.folded(body)
 
 
-def _body(request: Request, most: int) -> dict[str, Any]:
+def _body(request: Request, most: int, fold: bool) -> dict[str, Any]:
     data = _bytes(request)
     if not data:
         return {}
     kind = request.mimetype
-    start = data[:64].lstrip()[:1]
-    if start == b"{" or kind in _JSON_TYPES or kind.endswith("+json"):
+    if _OPENS_OBJECT.match(data) or kind in _JSON_TYPES or kind.endswith("+json"):
         return _json(data)
     if kind == _MULTIPART:
-        return _multipart(request, data, most)
-    return _form(data, most)
+        return _multipart(request, data, most, fold)
+    return _form(data, most, fold)
 
 
 def _bytes(request: Request) -> bytes:
@@ -73,6 +74,8 @@ def _bytes(request: Request) -> bytes:
         raise RequestEntityTooLarge
     except ClientDisconnected:
         raise errors.Invalid("The request body is incomplete.") from None
+    except ParseException:
+        raise errors.Invalid("The chunks of the request body cannot be read.") from None
     except RequestEntityTooLarge:
         _drain(request)
         raise errors.TooLarge(f"The request body exceeds {most} bytes.") from None
@@ -97,7 +100,7 @@ def _drain(request: Request) -> None:
             if not chunk:
                 return
             left -= len(chunk)
-    except (OSError, ValueError, ClientDisconnected):
+    except (OSError, ValueError, ClientDisconnected, ParseException):
         return
 
 
@@ -115,7 +118,7 @@ def _json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _form(data: bytes, most: int) -> dict[str, Any]:
+def _form(data: bytes, most: int, fold: bool) -> dict[str, Any]:
     if not data:
         return {}
     try:
@@ -126,10 +129,10 @@ def _form(data: bytes, most: int) -> dict[str, Any]:
         raise errors.Invalid("The request is not UTF-8.") from None
     except ValueError:
         raise errors.Invalid(f"The request has more than {most} fields.") from None
-    return nest(pairs)
+    return nest(pairs, fold=fold)
 
 
-def _multipart(request: Request, data: bytes, most: int) -> dict[str, Any]:
+def _multipart(request: Request, data: bytes, most: int, fold: bool) -> dict[str, Any]:
     boundary = request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
     if not boundary:
         raise errors.Invalid("The multipart body has no boundary.")
@@ -140,25 +143,28 @@ def _multipart(request: Request, data: bytes, most: int) -> dict[str, Any]:
         raise errors.Invalid(f"The request has more than {most} fields.") from None
     except (ValueError, LookupError):
         raise errors.Invalid("The multipart body cannot be read.") from None
-    return nest(form.items(multi=True))
+    return nest(form.items(multi=True), fold=fold)
 
 
-def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def nest(pairs: Iterable[tuple[str, str]], *, fold: bool = False) -> dict[str, Any]:
     """Bracket names as structures: `From[email]`, `To[0][email]`, `Tags[]`; of a repeated name the last wins.
 
-    What has only whole numbers as names becomes a list in their order.
+    What has only whole numbers as names becomes a list in their order. With `fold` names are the same
+    in any case, so `To[0][email]` and `to[0][Name]` make one structure.
     """
     tree = _Branch()
     deep = False
     for name, value in pairs:
         head, bracket, _ = name.partition("[")
         if not bracket or not head or not name.endswith("]"):
-            tree[name] = value
+            tree[name.lower() if fold else name] = value
             continue
         parts = _PART.findall(name[len(head) :])
         if sum(len(part) + 2 for part in parts) != len(name) - len(head):
-            tree[name] = value
+            tree[name.lower() if fold else name] = value
             continue
+        if fold:
+            head, *parts = _folded([head, *parts])
         if len(parts) >= MAX_DEPTH:
             raise errors.Invalid(f"A parameter is nested deeper than {MAX_DEPTH}.")
         deep = True
@@ -169,6 +175,13 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     if deep:
         return {name: _listed(value) for name, value in tree.items()}
     return tree
+
+
+def _folded(path: list[str]) -> list[str]:
+    """The names of a path in lower case, up to the one whose content keeps its spelling."""
+    lower = [name.lower() for name in path]
+    end = lower.index(VERBATIM) + 1 if VERBATIM in lower else len(path)
+    return lower[:end] + path[end:]
 
 
 class _Branch(dict[str, Any]):

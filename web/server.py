@@ -37,7 +37,7 @@ class _Server(BaseApplication):
             "bind": str(self._settings.http),
             "workers": self._settings.web_workers,
             "threads": self._settings.web_threads,
-            "worker_class": "gthread",
+            "worker_class": "web.worker.PatientWorker",
             "preload_app": True,
             "timeout": 60,
             "graceful_timeout": GRACE,
@@ -46,6 +46,8 @@ class _Server(BaseApplication):
             # The heartbeat file of a worker must not wait for a slow disk.
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - gunicorn makes it safely
             "forwarded_allow_ips": "*" if self._settings.trusted_proxies else "",
+            # Behind a proxy it would take the path from a client's header.
+            "forwarder_headers": "",
             "logger_class": _Logs,
             "accesslog": None,
             "proc_name": "commandpost web",

@@ -22,6 +22,8 @@ class Faults:
         self._texts: dict[int, str] = {}
         self._others: dict[str, None] = {}
         self._statuses: set[int] = set()
+        self.retry_after: int | None = None
+        """Seconds after which a limit that refused may let the send pass."""
 
     def __bool__(self) -> bool:
         return bool(self._statuses)
@@ -39,6 +41,8 @@ class Faults:
 
     def refusal(self, error: errors.GatewayError) -> None:
         """What the engine refused, under its number."""
+        if "retry_after" in error.data:
+            self.retry_after = int(str(error.data["retry_after"]))
         for kind in type(error).__mro__:
             if kind in REFUSALS:
                 self.add(REFUSALS[kind])

@@ -209,7 +209,7 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     """Milliseconds of the time to send at: Unix seconds or `YYYY-MM-DD HH:MM:SS` in UTC; None is now, like the past."""
     if empty(value):
         return None
-    at_ms = _moment_ms(value)
+    at_ms = moment_ms(value)
     now = clock.now_ms()
     if at_ms is None:
         faults.other("SendAt should be Unix seconds or YYYY-MM-DD HH:MM:SS in UTC.")
@@ -220,7 +220,8 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     return None
 
 
-def _moment_ms(value: Any) -> int | None:
+def moment_ms(value: Any) -> int | None:
+    """Milliseconds of Unix seconds or a time in UTC; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -36,6 +36,16 @@ def sender_name(text: str) -> str:
     return name
 
 
+def label_below(text: str, name: str) -> str:
+    """One label of a host directly below `name`, lower-case; the whole host is understood too. Raises `Invalid`."""
+    label = text.strip().lower().removesuffix(".").removesuffix(f".{name}")
+    if not _LABEL.fullmatch(label) or len(label) + 1 + len(name) > 253:
+        raise errors.Invalid(
+            f"A subdomain is one label of letters, digits and hyphens below {name}.", field="Subdomain"
+        )
+    return label
+
+
 def _labels(text: str) -> list[str]:
     if not text.isascii():
         text = idna.uts46_remap(text, std3_rules=False, transitional=False)

@@ -52,6 +52,9 @@ class Draft:
     raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
     envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
     smtp_login_id: int | None = None
+    template_id: int | None = None  # fills subject, html and text where they are empty
+    list_id: int | None = None  # every active subscriber of the list instead of To, Cc and Bcc
+    variables: dict[str, Any] = field(default_factory=dict)  # of the template; on a list under a subscriber's fields
     defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID
     idempotency_key: str | None = None
     idempotency_scope: str = ""  # the endpoint

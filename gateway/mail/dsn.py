@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.mail import classify, verp
 from gateway.mail import parse as mime
@@ -82,7 +83,8 @@ def original(top: Part, leaves: list[Part]) -> tuple[str, int | None]:
             break
     if delivery_id is None:
         names = (b"to", b"delivered-to", b"x-original-to", b"envelope-to")
-        lines = (mime.value(line) for name, line in top.fields if name in names)
+        named = (line for name, line in top.fields if name in names)
+        lines = map(mime.value, islice(named, mime.PARTS_MAX))
         found = (verp.decode(text) for line in lines for text in _ADDRESS.findall(line[:4096]))
         delivery_id = next((number for number in found if number is not None), None)
     return message_id, delivery_id

@@ -78,7 +78,8 @@ def _characters(octets: bytes, charset: str) -> str:
     """The octets in that charset, else in Latin-1, which reads anything."""
     try:
         if codecs.lookup(charset).name not in _QUADRATIC:
-            return octets.decode(charset)
+            # UTF-7 and the escapes can spell lone surrogates, which no database takes.
+            return octets.decode(charset).encode("utf-8", "replace").decode("utf-8")
     except (LookupError, ValueError):
         pass
     return octets.decode("latin-1")

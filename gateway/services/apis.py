@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.services import domains, keys, scratchpad
+from gateway import clock, errors
+from gateway.services import domains, identity, keys, scratchpad
 from gateway.services.identity import Caller
 from models.api import ApiKey
 from models.database import Transaction, in_transaction
@@ -66,6 +67,62 @@ def list_(*, caller: Caller, domain_id: int) -> list[SenderKey]:
     return [_shown(row, keys.shown(row.uuid, row.sealed), used.get(row.id)) for row in rows]
 
 
+def delete(*, caller: Caller, key_id: int) -> None:
+    """The key stops at once; raises `NotFound` for an absent, foreign or revoked one and for an account's own key."""
+
+    def work(tx: Transaction) -> None:
+        _revoke(tx, _own(tx, caller, key_id))
+
+    in_transaction(work)
+    identity.forget()
+
+
+def replace(*, caller: Caller, key_id: int) -> SenderKey:
+    """Make a key that may do what `key_id` may, in the very transaction that stops the old one; raises `NotFound`."""
+
+    def work(tx: Transaction) -> SenderKey:
+        old = _own(tx, caller, key_id)
+        domain = domains.find(caller=caller, domain_id=int(old.domain_id or 0))
+        row, text = keys.create_key(
+            tx,
+            account_id=caller.account_id,
+            domain_id=domain.id,
+            surface=SURFACE,
+            scopes=json.loads(old.scopes),
+            live=old.live,
+            strict=old.strict,
+            description=old.description,
+            defaults=_defaults(old),
+        )
+        tx.execute("UPDATE api_key SET expires_ms = ? WHERE id = ?", (old.expires_ms, row.id))
+        _revoke(tx, old)
+        return _shown(row, text, None)
+
+    made = in_transaction(work)
+    identity.forget()
+    return made
+
+
+def _own(tx: Transaction, caller: Caller, key_id: int) -> ApiKey:
+    """A sender key of the caller that works, locked against whoever else replaces or deletes it."""
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    tx.rows(f"SELECT id FROM api_key WHERE id = ? AND account_id = ?{lock}", (key_id, caller.account_id))
+    row = ApiKey.get_or_none(
+        ApiKey.id == key_id,
+        ApiKey.account_id == caller.account_id,
+        ApiKey.domain_id.is_null(False),
+        ApiKey.surface == SURFACE,
+        ApiKey.revoked_ms.is_null(),
+    )
+    if row is None or caller.domain_id not in (None, row.domain_id):
+        raise errors.NotFound("There is no such key.", what="key")
+    return row
+
+
+def _revoke(tx: Transaction, row: ApiKey) -> None:
+    tx.execute("UPDATE api_key SET revoked_ms = ? WHERE id = ?", (clock.now_ms(), row.id))
+
+
 def _last_used(key_ids: list[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for at in range(0, len(key_ids), 500):
@@ -76,12 +133,6 @@ def _last_used(key_ids: list[int]) -> dict[int, int]:
 
 
 def _shown(row: ApiKey, text: str, used_ms: int | None) -> SenderKey:
-    defaults = {
-        "ListID": row.list_id,
-        "SubscriberID": row.subscriber_id,
-        "JourneyID": row.journey_id,
-        "ActionID": row.action_id,
-    }
     return SenderKey(
         id=row.id,
         account_id=row.account_id,
@@ -89,7 +140,17 @@ def _shown(row: ApiKey, text: str, used_ms: int | None) -> SenderKey:
         key=text,
         permissions=",".join(json.loads(row.scopes)) or ALL,
         description=row.description,
-        defaults={name: value for name, value in defaults.items() if value},
+        defaults=_defaults(row),
         created_ms=row.created_ms,
         used_ms=used_ms,
     )
+
+
+def _defaults(row: ApiKey) -> dict[str, str]:
+    found = {
+        "ListID": row.list_id,
+        "SubscriberID": row.subscriber_id,
+        "JourneyID": row.journey_id,
+        "ActionID": row.action_id,
+    }
+    return {name: value for name, value in found.items() if value}

@@ -8,17 +8,19 @@ never keeps a task.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway import clock, config
 from gateway.mail import verp
-from gateway.services import captures, journal, lanes, outcomes, rendering, senders, suppressions
+from gateway.services import captures, journal, lanes, outcomes, recovery, rendering, senders, suppressions
 from gateway.services.lanes import Claimed
 from gateway.services.outcomes import Done
 from gateway.transports import base, registry
@@ -33,7 +35,12 @@ RENEW_EVERY_S = 20.0
 START_MARGIN_MS = 30_000
 """A message is not started with less of its lease left than this."""
 
+TAKE_OVER_AFTER_S = 3.0
+"""Calm needed before leases that ran out are taken over: after an outage their holders write first what they know."""
+
 _CLOSE_S = 20.0
+_DATABASE_PAUSE_S = 0.3
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logging.getLogger("commandpost.deliver")
 
 
@@ -57,6 +64,9 @@ class Engine:
         self._held: dict[tuple[int, int], Claimed] = {}
         self._done: list[Done] = []
         self._unstarted: list[tuple[int, int]] = []
+        self._doubtful: dict[tuple[int, int], int] = {}  # claims that broke off at their commit, with their lease
+        self._stuck: list[Done] = []  # outcomes that the database does not take
+        self._born = time.monotonic()
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
         self._transports_lock = threading.Lock()
@@ -83,7 +93,7 @@ class Engine:
                 with self._change:
                     self._change.wait(0.02)
                 continue
-            claimed = lanes.claim(self._rounds, self._journal.claimed, limit=min(room, lanes.BATCH))
+            claimed = self._claim(min(room, lanes.BATCH))
             if claimed:
                 count += len(claimed)
                 self._take(claimed)
@@ -94,31 +104,78 @@ class Engine:
             seen = _wait_for_change(seen, until=min(end, linger_until if not self._held else end))
         return count
 
-    def _take(self, claimed: list[Claimed]) -> None:
-        with self._change:
-            self._held.update({(row.id, row.fence): row for row in claimed})
+    def _claim(self, limit: int) -> list[Claimed]:
+        calm = min(time.monotonic() - self._born, db.calm_s()) >= TAKE_OVER_AFTER_S
         try:
-            self._hand_out(claimed)
+            return lanes.claim(self._rounds, self._journal.claimed, limit, take_over=calm)
+        except Exception as error:
+            # The answer to a commit may be what was lost: then the rows are ours and nobody knows it.
+            with self._change:
+                self._doubtful |= self._journal.unconfirmed()
+                self._change.notify_all()
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise db.StoreUnavailable("the journal cannot be written") from error
+            raise
+
+    def _take(self, claimed: list[Claimed]) -> None:
+        pairs = [(row.id, row.fence) for row in claimed]
+        with self._change:
+            self._held.update(zip(pairs, claimed, strict=True))
+        self._journal.confirmed(pairs)
+        with self._change:
+            # A transaction that ran twice planned claims that it then did not make.
+            self._doubtful |= self._journal.unconfirmed()
+        try:
+            jobs = self._prepare(claimed)
         except Exception:
-            # Nothing of the batch may be lost from sight: what was not handed out goes back.
+            # Nothing of the batch may be lost from sight: none of it was handed out, so all of it goes back.
             _log.exception("batch_not_prepared", extra={"deliveries": len(claimed)})
             with self._change:
-                self._unstarted.extend((row.id, row.fence) for row in claimed if (row.id, row.fence) in self._held)
+                self._unstarted.extend(pair for pair in pairs if pair in self._held)
             time.sleep(0.2)
+            return
+        for job in jobs:
+            self._jobs.put(job)
 
-    def _hand_out(self, claimed: list[Claimed]) -> None:
-        stored = rendering.load(row.message_id for row in claimed)
+    def _prepare(self, claimed: list[Claimed]) -> list[_Job]:
+        """The jobs of a batch; what is not to be sent, or cannot be, is settled here."""
+        stored = self._stored(claimed)
         blocked = self._blocked(claimed)
+        jobs: list[_Job] = []
         for row in claimed:
             sender = senders.sender(row.domain_id)
             refusal = self._refusal(row, sender, blocked)
+            message = stored.get(row.message_id)
             if refusal is not None:
-                outcomes.settle([row.id], *refusal)
+                outcomes.settle([row.id], *refusal, fences={row.id: row.fence})
                 self._forget((row.id, row.fence))
             elif row.was is DeliveryState.CLAIMED and self._settings.in_doubt == "hold":
-                self._finish(row, _vanished(), "", clock.now_ms())
+                self._finish(row, recovery.vanished(), "", clock.now_ms())
+            elif message is None:
+                self._finish(row, _ours("the stored message cannot be read"), "", clock.now_ms())
             elif sender is not None:
-                self._jobs.put(_Job(row, stored[row.message_id], verp.encode(row.id, sender.return_path_host)))
+                jobs.append(_Job(row, message, verp.encode(row.id, sender.return_path_host)))
+        return jobs
+
+    @staticmethod
+    def _stored(claimed: list[Claimed]) -> dict[int, rendering.Stored]:
+        """The messages of the batch; one that cannot be read is left out and does not keep the others."""
+        wanted = list(dict.fromkeys(row.message_id for row in claimed))
+        try:
+            return rendering.load(wanted)
+        except db.StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("batch_not_read", extra={"messages": len(wanted)})
+        found: dict[int, rendering.Stored] = {}
+        for message_id in wanted:
+            try:
+                found |= rendering.load([message_id])
+            except db.StoreUnavailable:
+                raise
+            except Exception:
+                _log.exception("message_not_read", extra={"message": message_id})
+        return found
 
     def _blocked(self, claimed: list[Claimed]) -> dict[tuple[int, int, str], suppressions.Suppressed]:
         """Suppressed recipients of the batch: the list may have changed since they were accepted."""
@@ -163,17 +220,21 @@ class Engine:
         connections: dict[str, base.Connection] = {}
         while (job := self._jobs.get()) is not None:
             row = job.claimed
-            if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
-                with self._change:
+            with self._change:
+                if (row.id, row.fence) not in self._held:  # its lease was lost, another has it
+                    continue
+                if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
                     self._unstarted.append((row.id, row.fence))
-                continue
+                    continue
             started = clock.now_ms()
-            transport = self._transport(row.route)
+            name = ""
             try:
+                transport = self._transport(row.route)
+                name = transport.name
                 message = job.message.rendered()
-                connection = connections.get(transport.name)
+                connection = connections.get(name)
                 if connection is None:
-                    connection = connections[transport.name] = transport.open()
+                    connection = connections[name] = transport.open()
                 outcome = connection.send(
                     mail_from=job.mail_from,
                     rcpt=row.rcpt,
@@ -182,8 +243,8 @@ class Engine:
                 )
             except Exception as error:  # a bug of ours must not lose the message nor the thread
                 _log.exception("attempt_crashed", extra={"delivery": row.id})
-                outcome = Outcome(Result.DEFERRED, category="ours", reply=f"internal error: {type(error).__name__}")
-            self._finish(row, outcome, transport.name, started)
+                outcome = _ours(f"internal error: {type(error).__name__}")
+            self._finish(row, outcome, name, started)
         for connection in connections.values():
             with contextlib.suppress(Exception):
                 connection.close()
@@ -202,36 +263,58 @@ class Engine:
         renewed = time.monotonic()
         while True:
             with self._change:
-                if not self._done and not self._unstarted:
-                    if self._closing and not self._held:
+                if not self._done and not self._unstarted and not self._doubtful:
+                    if self._closing and len(self._held) == len(self._stuck):
                         return
                     self._change.wait(FLUSH_AFTER_S if self._held else 1.0)
                 elif len(self._done) < FLUSH_AT:
                     self._change.wait(FLUSH_AFTER_S)
                 done, self._done = self._done, []
                 unstarted, self._unstarted = self._unstarted, []
-            self._settle(done, unstarted)
+                doubtful, self._doubtful = self._doubtful, {}
+            self._settle(done, [*unstarted, *doubtful], doubtful)
             if self._held and time.monotonic() - renewed > RENEW_EVERY_S:
                 renewed = time.monotonic()
                 self._renew()
+                stuck, self._stuck = self._stuck, []
+                self._settle(stuck, [], {})
 
-    def _settle(self, done: list[Done], unstarted: list[tuple[int, int]]) -> None:
+    def _settle(
+        self, done: list[Done], unstarted: list[tuple[int, int]], leases: Mapping[tuple[int, int], int]
+    ) -> None:
         """Write what is known; a database that is away is waited for, the journal has it meanwhile."""
+        warned = False
         while done or unstarted:
             try:
-                outcomes.apply(done)
-                if unstarted:
-                    lanes.give_back(unstarted)
+                if done:
+                    stuck = self._write(done)
+                    self._stuck += stuck
+                    self._forget(*(one.pair for one in done if one not in stuck))
+                    done = []
+                lanes.give_back(unstarted, leases)
+                self._forget(*unstarted)
+                return
             except db.StoreUnavailable:
-                _log.warning("outcomes_wait_for_database", extra={"outcomes": len(done)})
-                time.sleep(1.0)
-                continue
+                if not warned:
+                    _log.warning("outcomes_wait_for_database", extra={"outcomes": len(done)})
+                warned = True
+                time.sleep(_DATABASE_PAUSE_S)
             except Exception:
-                _log.exception("outcomes_not_written", extra={"outcomes": len(done)})
-                time.sleep(1.0)
-                continue
-            self._forget(*(one.pair for one in done), *unstarted)
-            return
+                _log.exception("claims_not_given_back", extra={"deliveries": len(unstarted)})
+                self._forget(*unstarted)  # their leases run out
+                return
+
+    @staticmethod
+    def _write(done: list[Done]) -> list[Done]:
+        """Write outcomes; returns those that the database does not take."""
+        try:
+            outcomes.apply(done)
+        except db.StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("outcomes_not_written", extra={"outcomes": len(done)})
+            return outcomes.apply_each(done)
+        return []
 
     def _forget(self, *pairs: tuple[int, int]) -> None:
         self._journal.flushed(pairs)
@@ -245,12 +328,16 @@ class Engine:
         with self._change:
             held = dict(self._held)
         try:
-            lanes.renew(list(held), lease_ms)
+            kept = lanes.renew(list(held), lease_ms)
         except Exception:
             _log.exception("leases_not_renewed", extra={"deliveries": len(held)})
             return
-        for row in held.values():
-            row.lease_ms = lease_ms
+        for pair in kept:
+            held[pair].lease_ms = lease_ms
+        lost = held.keys() - kept
+        if lost:  # this process stood still for longer than a lease
+            _log.warning("leases_lost", extra={"deliveries": len(lost)})
+            self._forget(*lost)
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing is held any more: all that was claimed is written; False when `timeout` ran out first."""
@@ -270,8 +357,9 @@ class Engine:
         self._journal.close()
 
 
-def _vanished() -> Outcome:
-    return Outcome(Result.IN_DOUBT, reply="the process that held it ended before it could say what became of it")
+def _ours(reply: str) -> Outcome:
+    """A failure that is not the remote's: tried again on the schedule."""
+    return Outcome(Result.DEFERRED, category="ours", reply=reply)
 
 
 def _data_version() -> int:
@@ -297,17 +385,20 @@ _engine_lock = threading.Lock()
 
 
 def engine() -> Engine:
-    """The engine of this process; the first call replays the journals of dead ones."""
+    """The engine of this process, made after the fork."""
     global _engine
     with _engine_lock:
         if _engine is None or _engine.pid != os.getpid():
-            recover()
             _engine = Engine(config.settings())
         return _engine
 
 
 def drain(seconds: float) -> int:
-    """Deliver what is due for up to `seconds` (and a second's linger within them); returns how many were claimed."""
+    """Deliver what is due for up to `seconds` (and a second's linger within them); returns how many were claimed.
+
+    The journals of processes that died are replayed first: a sibling may have died since the last time.
+    """
+    recovery.recover()
     return engine().drain(seconds)
 
 
@@ -318,26 +409,3 @@ def close() -> None:
         mine, _engine = _engine, None
     if mine is not None and mine.pid == os.getpid():
         mine.close()
-
-
-def recover() -> int:
-    """Replay the journals of processes that died; returns how many deliveries they held."""
-    count = 0
-    for remains in journal.orphans(config.settings().data / "journal"):
-        now = clock.now_ms()
-        done = [Done.parse(pair, line) for pair, line in remains.answered.items()]
-        done += [Done(*pair, _vanished(), "", now, 0) for pair in remains.in_doubt]
-        outcomes.apply(done)
-        lanes.give_back(remains.unstarted)
-        held = len(done) + len(remains.unstarted)
-        if held:
-            _log.warning(
-                "journal_replayed",
-                extra={
-                    "answered": len(remains.answered),
-                    "in_doubt": len(remains.in_doubt),
-                    "unstarted": len(remains.unstarted),
-                },
-            )
-        count += held
-    return count

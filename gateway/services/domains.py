@@ -18,7 +18,7 @@ from gateway.services.domain_keys import NewKey, imported, made
 from gateway.services.identity import Caller
 from models.database import Transaction, in_transaction
 from models.domain import DkimKey, SenderDomain
-from models.vocabulary import CHECK_PENDING, CHECK_VERIFIED, DOMAIN_PENDING
+from models.vocabulary import CHECK_PENDING, CHECK_VERIFIED, DOMAIN_PENDING, DOMAIN_SUSPENDED
 
 __all__ = [
     "RecordState",
@@ -93,11 +93,16 @@ def add(
     return _despite_race(work)
 
 
-def find(*, caller: Caller, domain_id: int) -> SenderDomain:
-    """The caller's domain; raises `NotFound` for an absent, deleted or foreign one alike."""
+def find(*, caller: Caller, domain_id: int, past: bool = False) -> SenderDomain:
+    """The caller's domain; raises `NotFound` for an absent, deleted or foreign one alike.
+
+    `past` finds a deleted one too, for an account that reads its history; a key of it stays refused.
+    """
     domain = None
     if 0 < domain_id <= _ROW_MOST and caller.domain_id in (None, domain_id):
-        domain = _live(caller.account_id).where(SenderDomain.id == domain_id).first()
+        domain = SenderDomain.get_or_none(SenderDomain.account_id == caller.account_id, SenderDomain.id == domain_id)
+        if domain is not None and domain.deleted_ms is not None and not (past and caller.domain_id is None):
+            domain = None
     if domain is None:
         raise errors.NotFound("There is no such sender domain.", what="domain")
     return domain
@@ -227,7 +232,8 @@ def _insert(caller: Caller, name: str, domain_id: int | None, key: str) -> Sende
 def _restore(domain: SenderDomain, key: str | None) -> None:
     """Pending again, its keys and token kept: what the owner published before still counts, once it is seen."""
     domain.deleted_ms = None
-    domain.status = DOMAIN_PENDING
+    if domain.status != DOMAIN_SUSPENDED:  # deleting is no way out of a suspension
+        domain.status = DOMAIN_PENDING
     domain.enabled_name = None
     domain.ownership_status = domain.dkim_status = domain.spf_status = CHECK_PENDING
     domain.checks, domain.checked_ms, domain.verified_ms = "[]", None, None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gateway import clock
 from models import database as db
@@ -74,20 +74,26 @@ class Rounds:
     """Takes lanes in turn, transactional ones first but never all; one object a process."""
 
     def __init__(self) -> None:
-        self._last = 0
+        # One place for each kind: with one for both, a bulk lane would send the others back to their start.
+        self._last = {True: 0, False: 0}
         self._lock = threading.Lock()
 
     def choose(self, ready: list[tuple[int, int]]) -> list[int]:
         """Up to `LANES_A_CLAIM` of the ready (lane, stream) pairs, going on after the last one served."""
         with self._lock:
-            after = [lane for lane in ready if lane[0] > self._last] + [lane for lane in ready if lane[0] <= self._last]
-            fast = [lane for lane, stream in after if stream != Stream.BULK]
-            slow = [lane for lane, stream in after if stream == Stream.BULK]
+            fast, slow = self._turn(ready, bulk=False), self._turn(ready, bulk=True)
             kept = min(len(slow), max(2, LANES_A_CLAIM - len(fast)))  # bulk always gets two places of ten
-            chosen = fast[: LANES_A_CLAIM - kept] + slow[:kept]
-            if chosen:
-                self._last = chosen[-1]
-            return chosen
+            fast, slow = fast[: LANES_A_CLAIM - kept], slow[:kept]
+            for bulk, some in ((False, fast), (True, slow)):
+                if some:
+                    self._last[bulk] = some[-1]
+            return fast + slow
+
+    def _turn(self, ready: list[tuple[int, int]], *, bulk: bool) -> list[int]:
+        """The ready lanes of a kind, beginning behind the one served last."""
+        lanes = [lane for lane, stream in ready if (stream == Stream.BULK) == bulk]
+        last = self._last[bulk]
+        return [lane for lane in lanes if lane > last] + [lane for lane in lanes if lane <= last]
 
 
 def ready_lanes(now_ms: int) -> list[tuple[int, int]]:
@@ -102,11 +108,18 @@ def ready_lanes(now_ms: int) -> list[tuple[int, int]]:
     return [(lane, stream) for lane, stream, due_ms in found if due_ms is not None and due_ms <= now_ms]
 
 
-def claim(rounds: Rounds, journal_claim: Any = None, limit: int = BATCH) -> list[Claimed]:
+def claim(
+    rounds: Rounds,
+    journal_claim: Callable[[Sequence[tuple[int, int]], int], None] | None = None,
+    limit: int = BATCH,
+    *,
+    take_over: bool = True,
+) -> list[Claimed]:
     """Take up to `limit` due deliveries, fairly over the lanes, and hold them for `LEASE_MS`.
 
-    `journal_claim` gets (id, fence) pairs inside the transaction: a journal that names a claim which
-    was rolled back does no harm, one that misses a claim would cost a lease of waiting.
+    `journal_claim` gets (id, fence) pairs and their lease inside the transaction: a journal that misses a claim
+    would cost a lease of waiting. One that names a claim which was rolled back must tell it by its lease, for the
+    next claimer gets the same fence. Without `take_over`, leases that ran out are left to their holders.
     """
     chosen = rounds.choose(ready_lanes(clock.now_ms()))
     if not chosen:
@@ -119,13 +132,14 @@ def claim(rounds: Rounds, journal_claim: Any = None, limit: int = BATCH) -> list
         lease = now + LEASE_MS
         lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
         force = "FORCE INDEX (delivery_lane_id_due_ms)" if tx.dialect == "mysql" else ""
+        free = "" if take_over else f" AND state <> {int(DeliveryState.CLAIMED)}"
         taken: list[Claimed] = []
         for lane in chosen:
             taken += [
                 Claimed(*row[:9], lane, routes.get(lane, ROUTE_DEFAULT), lease, DeliveryState(row[9]))  # type: ignore[call-arg]
                 for row in tx.rows(
                     "SELECT id, message_id, account_id, domain_id, rcpt, merge, attempts, fence + 1, expires_ms, state"
-                    f" FROM delivery {force} WHERE lane_id = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?{lock}",
+                    f" FROM delivery {force} WHERE lane_id = ? AND due_ms <= ?{free} ORDER BY due_ms LIMIT ?{lock}",
                     (lane, now, quantum),
                 )
             ]
@@ -136,49 +150,69 @@ def claim(rounds: Rounds, journal_claim: Any = None, limit: int = BATCH) -> list
                 (int(DeliveryState.CLAIMED), lease, *(row.id for row in taken)),
             )
             if journal_claim is not None:
-                journal_claim([(row.id, row.fence) for row in taken])
+                journal_claim([(row.id, row.fence) for row in taken], lease)
         return taken
 
     return db.in_transaction(work)
 
 
-def renew(held: list[tuple[int, int]], lease_ms: int) -> None:
-    """Push the lease of (id, fence) pairs forward to `lease_ms`."""
+def renew(held: Sequence[tuple[int, int]], lease_ms: int) -> set[tuple[int, int]]:
+    """Push the lease of (id, fence) pairs forward to `lease_ms`; returns those that still were the caller's."""
 
-    def work(tx: db.Transaction) -> None:
+    def work(tx: db.Transaction) -> set[tuple[int, int]]:
+        kept: set[tuple[int, int]] = set()
+        lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
         for start in range(0, len(held), 500):
-            some = held[start : start + 500]
-            marks = ",".join("(?,?)" for _ in some)
-            values = "VALUES " if tx.dialect == "sqlite" else ""
-            tx.execute(
-                f"UPDATE delivery SET due_ms = ? WHERE state = ? AND (id, fence) IN ({values}{marks})",
-                (lease_ms, int(DeliveryState.CLAIMED), *(value for pair in some for value in pair)),
+            some = sorted(held[start : start + 500])
+            marks = ",".join("?" * len(some))
+            mine = set(some) & set(
+                tx.rows(
+                    f"SELECT id, fence FROM delivery WHERE id IN ({marks}) AND state = ? ORDER BY id{lock}",
+                    (*(delivery_id for delivery_id, _ in some), int(DeliveryState.CLAIMED)),
+                )
             )
-
-    db.in_transaction(work)
-
-
-def give_back(held: list[tuple[int, int]]) -> int:
-    """Make claimed but unstarted (id, fence) pairs due at once; returns how many were still held."""
-
-    def work(tx: db.Transaction) -> int:
-        count = 0
-        now = clock.now_ms()
-        for start in range(0, len(held), 500):
-            some = held[start : start + 500]
-            marks = ",".join("(?,?)" for _ in some)
-            values = "VALUES " if tx.dialect == "sqlite" else ""
-            count += tx.execute(
-                "UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = ?"
-                f" WHERE state = ? AND (id, fence) IN ({values}{marks})",
-                (
-                    int(DeliveryState.QUEUED),
-                    int(DeliveryState.DEFERRED),
-                    now,
-                    int(DeliveryState.CLAIMED),
-                    *(value for pair in some for value in pair),
-                ),
-            ).rowcount
-        return count
+            if mine:
+                tx.execute(
+                    f"UPDATE delivery SET due_ms = ? WHERE id IN ({','.join('?' * len(mine))})",
+                    (lease_ms, *sorted(delivery_id for delivery_id, _ in mine)),
+                )
+            kept |= mine
+        return kept
 
     return db.in_transaction(work)
+
+
+def give_back(held: Sequence[tuple[int, int]], leases: Mapping[tuple[int, int], int] | None = None) -> int:
+    """Make claimed but unstarted (id, fence) pairs due at once; returns how many were still held.
+
+    Of the pairs in `leases` it is not known whether their claim was committed: only a row with that very lease is it.
+    """
+    doubtful = leases or {}
+    sure = [pair for pair in held if pair not in doubtful]
+    unsure = [(*pair, doubtful[pair]) for pair in held if pair in doubtful]
+
+    def work(tx: db.Transaction) -> int:
+        return _give_back(tx, "(id, fence)", sure) + _give_back(tx, "(id, fence, due_ms)", unsure)
+
+    return db.in_transaction(work) if held else 0
+
+
+def _give_back(tx: db.Transaction, columns: str, held: Sequence[tuple[int, ...]]) -> int:
+    count = 0
+    now = clock.now_ms()
+    values = "VALUES " if tx.dialect == "sqlite" else ""
+    for start in range(0, len(held), 300):
+        some = held[start : start + 300]
+        marks = ",".join("(" + ",".join("?" * len(row)) + ")" for row in some)
+        count += tx.execute(
+            "UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = ?"
+            f" WHERE state = ? AND {columns} IN ({values}{marks})",
+            (
+                int(DeliveryState.QUEUED),
+                int(DeliveryState.DEFERRED),
+                now,
+                int(DeliveryState.CLAIMED),
+                *(value for row in some for value in row),
+            ),
+        ).rowcount
+    return count

@@ -15,16 +15,24 @@ import orjson
 from gateway import clock, ids, jobs
 from gateway.services import webhooks
 from models import database as db
-from models.vocabulary import EventKind
+from models.vocabulary import RECIPIENTS, EventKind, FacetKind
 
 _CHUNK = 200
 _TAG_LENGTH = 190
+_FACETS = {
+    "category": FacetKind.CATEGORY,
+    "code": FacetKind.CODE,
+    "enhanced": FacetKind.ENHANCED,
+    "transport": FacetKind.TRANSPORT,
+    "verdict": FacetKind.VERDICT,
+    "url": FacetKind.URL,
+}
 _QUEUE_ID = re.compile(r"\b(?=[\w.-]*\d)[\w-]{8,}(?:\.[\w-]+)*\b|<[^>]*>|\b\d{5,}\b")
 
 
 @dataclass(slots=True)
 class Fact:
-    """One thing that happened. `delivery_id` None: it is about the whole message."""
+    """One thing that happened. `delivery_id` None: it is about the whole message; not `told`: webhooks never hear."""
 
     account_id: int
     domain_id: int
@@ -38,6 +46,7 @@ class Fact:
     ip: str = ""
     data: dict[str, Any] | None = None
     tags: Sequence[str] = ()
+    told: bool = True
 
 
 def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
@@ -67,6 +76,7 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     event_ids = _insert_events(tx, rows)
     _tell(tx, facts, event_ids)
     _count(tx, facts)
+    _count_facets(tx, facts, [row[8] for row in rows])
 
 
 def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:
@@ -104,7 +114,8 @@ def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -
         (ids.new_uuid().bytes, endpoint.id, fact.message_id, event_id, now, now)
         for fact, event_id in zip(facts, event_ids, strict=True)
         for endpoint in endpoints
-        if endpoint.account_id == fact.account_id
+        if fact.told
+        and endpoint.account_id == fact.account_id
         and endpoint.domain_id in (None, fact.domain_id)
         and endpoint.kinds & (1 << fact.kind)
     ]
@@ -118,21 +129,54 @@ def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -
 
 
 def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
-    counts: Counter[tuple[int, int, int, str]] = Counter()
+    counts: Counter[tuple[Any, ...]] = Counter()
     for fact in facts:
         day = clock.day_number(fact.at_ms)
-        counts[(fact.domain_id, day, int(fact.kind), "")] += 1
-        for tag in fact.tags:
-            counts[(fact.domain_id, day, int(fact.kind), tag[:_TAG_LENGTH])] += 1
+        tags = ("", *{tag[:_TAG_LENGTH] for tag in fact.tags if tag})
+        for tag in tags:
+            counts[(fact.domain_id, day, int(fact.kind), tag)] += 1
+        if fact.kind is EventKind.ACCEPTED and fact.data:
+            for tag in tags:
+                counts[(fact.domain_id, day, RECIPIENTS, tag)] += int(fact.data.get("recipients", 0))
+    _add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
+
+
+def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
+    """What accepting says is in the counters; only what became of deliveries has facets."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for fact, reply_id in zip(facts, reply_ids, strict=True):
+        if fact.kind is EventKind.ACCEPTED:
+            continue
+        day = clock.day_number(fact.at_ms)
+        values = [
+            (FacetKind.RECIPIENT_DOMAIN, fact.rcpt.rpartition("@")[2].lower()),
+            (FacetKind.MX, fact.mx),
+            (FacetKind.RESPONSE, str(reply_id or "")),
+        ]
+        if fact.data:
+            values += [(facet, str(fact.data[name])) for name, facet in _FACETS.items() if fact.data.get(name)]
+        for facet, value in values:
+            if value:
+                counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
+    _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+
+
+def _add(tx: db.Transaction, table: str, key: Sequence[str], counts: Counter[tuple[Any, ...]]) -> None:
+    names = ", ".join(key)
     update = (
-        "ON CONFLICT (domain_id, day, kind, tag) DO UPDATE SET n = n + excluded.n"
+        f"ON CONFLICT ({names}) DO UPDATE SET n = n + excluded.n"
         if tx.dialect == "sqlite"
         else "ON DUPLICATE KEY UPDATE n = n + VALUES(n)"
     )
-    marks = ",".join(["(?,?,?,?,?)"] * len(counts))
     # Sorted, so that two transactions meet on counters in one order and do not deadlock.
-    values = [value for key, n in sorted(counts.items()) for value in (*key, n)]
-    tx.execute(f"INSERT INTO counter (domain_id, day, kind, tag, n) VALUES {marks} {update}", values)
+    rows = sorted(counts.items())
+    mark = f"({','.join('?' * (len(key) + 1))})"
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        tx.execute(
+            f"INSERT INTO {table} ({names}, n) VALUES {','.join([mark] * len(some))} {update}",
+            [value for values, n in some for value in (*values, n)],
+        )
 
 
 _words: dict[tuple[str, str], int] = {}

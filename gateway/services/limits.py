@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from dataclasses import dataclass
+from typing import Any
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import Storage
@@ -16,6 +18,9 @@ from models import database as db
 
 LOGIN_MINUTES = 15
 """The window in which failed logins are counted."""
+
+_ROOM = 1000
+"""Counters taken out of a full table at once."""
 
 # On MySQL assignments run from left to right, so `n` must still see the old expiry.
 _COUNT_SQLITE = (
@@ -52,11 +57,20 @@ class _ScratchStorage(Storage):
         now = clock.now_ms()
         values = (key, amount, now + seconds * 1000, now, now)
         if db.dialect() == "mysql":
-            _, changed, number = scratchpad.write(_COUNT_MYSQL, values)
+            _, changed, number = self._write_mysql(values)
             # One changed row is a new one, two an updated one: only that sets the insert id.
             return (amount if changed == 1 else int(number)), self._expires(key) or values[2]
         ((number, expires_ms),), _, _ = scratchpad.write(_COUNT_SQLITE, values)
         return int(number), int(expires_ms)
+
+    @staticmethod
+    def _write_mysql(values: tuple[Any, ...]) -> Any:
+        """Count; where strangers' failed logins have filled the table in memory, the counters that end first go."""
+        try:
+            return scratchpad.write(_COUNT_MYSQL, values)
+        except db.StoreUnavailable:
+            scratchpad.write(f"DELETE FROM rate_counter ORDER BY expires_ms LIMIT {_ROOM}")
+            return scratchpad.write(_COUNT_MYSQL, values)
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         return self.count(key, int(expiry), amount)[0]
@@ -104,8 +118,23 @@ def admit(caller: Caller) -> RateState:
 
 
 def login_key(door: str, username: str, ip: str) -> str:
-    """What failed logins are counted under: a user name, in any case, from one address at one door."""
-    return f"{door}:" + hashlib.sha256(f"{username.lower()}\0{ip}".encode("utf-8", "replace")).hexdigest()[:40]
+    """What failed logins are counted under: a user name, in any case and with any space around it, from one address.
+
+    Of an IPv6 address its /64 counts: that is what one customer of a provider has, addresses without end.
+    """
+    who = f"{username.strip().lower()}\0{_network(ip)}"
+    return f"{door}:" + hashlib.sha256(who.encode("utf-8", "replace")).hexdigest()[:40]
+
+
+def _network(ip: str) -> str:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    if address.version == 4:
+        return ip
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 def check_login(who: str) -> None:

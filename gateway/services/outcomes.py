@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 
 _REPLY_LENGTH = 4096
+_log = logging.getLogger("commandpost.outcomes")
 _MX_NAME = re.compile(r"^[^\[:\s]+")
 
 
@@ -47,6 +49,13 @@ class Done:
         outcome = Outcome(**(found["o"] | {"result": Result(found["o"]["result"])}))
         return cls(*pair, outcome, found["t"], found["s"], found["m"])
 
+    def bare(self) -> Done:
+        """The same fate without the remote's words, which may be what cannot be stored."""
+        kept = self.outcome
+        said = "what the remote said could not be stored"
+        outcome = Outcome(kept.result, kept.code, reply=said, category=kept.category, retry_after=kept.retry_after)
+        return replace(self, outcome=outcome)
+
 
 @dataclass(slots=True)
 class _Row:
@@ -68,6 +77,29 @@ def apply(done: Sequence[Done]) -> None:
     """Write the outcomes whose claims still hold; the others belong to somebody else by now and change nothing."""
     if done:
         db.in_transaction(lambda tx: _apply(tx, done))
+
+
+def apply_each(done: Sequence[Done]) -> list[Done]:
+    """Write outcomes of which the whole batch could not be written; returns those that cannot be even alone.
+
+    One that cannot be stored must not keep the others. Raises `StoreUnavailable`; then call again with all.
+    """
+    stuck: list[Done] = []
+    for one in done:
+        try:
+            try:
+                apply([one])
+            except db.StoreUnavailable:
+                raise
+            except Exception:
+                _log.exception("outcome_not_written", extra={"delivery": one.id})
+                apply([one.bare()])
+        except db.StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("bare_outcome_not_written", extra={"delivery": one.id})
+            stuck.append(one)
+    return stuck
 
 
 def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
@@ -221,37 +253,62 @@ def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any])
     )
 
 
-def settle(delivery_ids: Sequence[int], state: DeliveryState, kind: EventKind, data: dict[str, Any]) -> int:
+def settle(
+    delivery_ids: Sequence[int],
+    state: DeliveryState,
+    kind: EventKind,
+    data: dict[str, Any],
+    *,
+    fences: Mapping[int, int] | None = None,
+) -> int:
     """End deliveries that are not tried at all (suppressed, canceled, time up) with an event each; returns how many.
 
-    Only live rows change, so a second call is harmless.
+    Only live rows change, so a second call is harmless. With `fences` only those change that are claimed under
+    theirs: a holder who lost its lease must not end what another is sending.
     """
-    return db.in_transaction(lambda tx: settle_in(tx, delivery_ids, state, kind, data))
+    return db.in_transaction(lambda tx: settle_in(tx, delivery_ids, state, kind, data, fences=fences))
 
 
 def settle_in(
-    tx: db.Transaction, delivery_ids: Sequence[int], state: DeliveryState, kind: EventKind, data: dict[str, Any]
+    tx: db.Transaction,
+    delivery_ids: Sequence[int],
+    state: DeliveryState,
+    kind: EventKind,
+    data: dict[str, Any],
+    *,
+    fences: Mapping[int, int] | None = None,
 ) -> int:
     if not delivery_ids:
         return 0
     now = clock.now_ms()
     marks = ",".join("?" * len(delivery_ids))
-    rows = tx.rows(
-        "SELECT d.id, d.message_id, d.account_id, d.domain_id, d.rcpt, m.tags FROM delivery d"
-        f" JOIN message m ON m.id = d.message_id WHERE d.id IN ({marks}) AND d.due_ms IS NOT NULL",
-        list(delivery_ids),
-    )
-    if not rows:
+    # Locked before they are judged: an outcome may be on its way in, and what is terminal stays.
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    live = [
+        row
+        for row in tx.rows(
+            "SELECT id, message_id, account_id, domain_id, rcpt, state, fence FROM delivery"
+            f" WHERE id IN ({marks}) AND due_ms IS NOT NULL ORDER BY id{lock}",
+            sorted(delivery_ids),
+        )
+        if fences is None or (row[5] == DeliveryState.CLAIMED and fences.get(row[0]) == row[6])
+    ]
+    if not live:
         return 0
+    messages = sorted({row[1] for row in live})
+    tags = dict(tx.rows(f"SELECT id, tags FROM message WHERE id IN ({','.join('?' * len(messages))})", messages))
     tx.execute(
-        f"UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id IN ({','.join('?' * len(rows))})",
-        (int(state), *(row[0] for row in rows)),
+        f"UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id IN ({','.join('?' * len(live))})",
+        (int(state), *(row[0] for row in live)),
     )
     ledger.record(
         tx,
         [
-            Fact(account_id, domain_id, kind, now, message_id, delivery_id, rcpt, data=data, tags=orjson.loads(tags))
-            for delivery_id, message_id, account_id, domain_id, rcpt, tags in rows
+            Fact(
+                account_id, domain_id, kind, now, message_id, delivery_id, rcpt,
+                data=data, tags=orjson.loads(tags.get(message_id, "[]")),
+            )
+            for delivery_id, message_id, account_id, domain_id, rcpt, _, _ in live
         ],
-    )
-    return len(rows)
+    )  # fmt: skip
+    return len(live)

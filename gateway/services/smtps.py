@@ -213,7 +213,8 @@ def authenticate(*, username: str, password: str, ip: str) -> Login:
     Raises `LoginFailed`, the same for an unknown name and a wrong password, and `RateLimited` after
     too many failures of that name from that address.
     """
-    username = unicodedata.normalize("NFC", username)
+    # MySQL compares without regard to spaces at the end, SQLite with.
+    username = unicodedata.normalize("NFC", username).strip()
     who = limits.login_key("smtp", username, ip)
     limits.check_login(who)
     known = _known.get(username) if 0 < len(username) <= _USERNAME_LENGTH else None

@@ -85,6 +85,20 @@ def test_user_password_and_status(ask: Run, run: Run) -> None:
     assert refused(run, "user", "status", "--email", "nobody@example.com", "active") == (1, "not_found")
 
 
+def test_user_options(ask: Run, run: Run) -> None:
+    made = ask("user", "add", "--email", "jane@example.com")
+    words = ["user", "options", "--email", "jane@example.com"]
+    off = {"email": "jane@example.com", "numeric_ids": False, "strict_names": False}
+    assert ask(*words) == off
+    assert ask(*words, "--numeric-ids") == off | {"numeric_ids": True}
+    assert ask(*words, "--strict-names") == off | {"numeric_ids": True, "strict_names": True}
+    assert identity.for_account(made["id"]).options == {"numeric_ids": True, "strict_names": True}
+    assert ask(*words, "--no-numeric-ids") == off | {"strict_names": True}
+    status, out, _ = run(*words)
+    assert status == 0 and "off" in out and "on" in out
+    assert refused(run, "user", "options", "--email", "nobody@example.com", "--numeric-ids") == (1, "not_found")
+
+
 def test_domain_add_and_list(ask: Run, run: Run, tmp_path: Path) -> None:
     ask("user", "add", "--email", "jane@example.com")
     words = ["domain", "add", "Example.COM", "--user", "jane@example.com", "--trusted"]

@@ -111,6 +111,9 @@ def test_day(text: str, ms: int) -> None:
 def test_day_as_an_end_includes_the_day() -> None:
     assert check(Day(end=True), "1970-01-01") == 86_399_999
     assert check(Day(end=True), "1970-01-01 00:00:01") == 1_000
+    assert check(Day(end=True), "19700101") == 86_399_999
+    assert check(Day(end=True), "1970-01-01T00:00Z") == 0
+    assert check(Day(end=True), "9999-12-31") == 253_402_300_799_999
 
 
 @pytest.mark.parametrize("value", ["yesterday", "2023-02-30", 5, [], "9999-12-31T23:59:59-23:00"])

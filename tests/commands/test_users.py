@@ -91,6 +91,12 @@ def test_a_valid_credential_beside_a_bad_one_wins(client: FlaskClient, owner: Ac
     assert call(client, "User.Get", SessionID=session, APIKey="wrong")["Success"] is True
 
 
+@pytest.mark.parametrize("session", ["0" * 32, "0" * 100])
+def test_logout_with_a_bad_session_beside_a_valid_key(client: FlaskClient, owner: Account, session: str) -> None:
+    answer = call(client, "User.Logout", SessionID=session, APIKey=owner.api_key)
+    assert answer == {"Success": True, "ErrorCode": 0}
+
+
 def test_disabled_account(client: FlaskClient, owner: Account, session: str) -> None:
     users.set_status(email=owner.email, status="disabled")
     assert call(client, "User.Login", Username=owner.email, Password=owner.password)["ErrorCode"] == [3]

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from flask import Blueprint, Flask, Response, request
-from flask.testing import FlaskClient
+from flask.testing import EnvironBuilder, FlaskClient
 
 from gateway import errors
 from gateway.services import identity, users
@@ -109,6 +109,14 @@ def test_request_rate(client: FlaskClient, owner: Account) -> None:
     seconds = third.headers["Retry-After"]
     text = f"Too many requests. Wait for {seconds} seconds for another 2 attempts."
     assert third.get_json()["Errors"][0]["Message"] == text
+
+
+def test_repeated_slashes_are_one(client: FlaskClient) -> None:
+    for path in ("/api/v1//email", "/api//v1/webhooks", "/api/v1/webhooks//7"):
+        method = "POST" if path.endswith("email") else "DELETE"
+        asked = EnvironBuilder(client.application, "/", method=method).get_environ()
+        answer = client.open(asked | {"PATH_INFO": path})
+        assert (answer.status_code, answer.mimetype) == (401, "application/json")
 
 
 def test_no_rate_headers_without_a_limit(client: FlaskClient, key: str) -> None:

@@ -41,8 +41,10 @@ def test_brace_means_json_whatever_the_type(kind: str | None) -> None:
     assert read(data=b' \n{"A": [1]}', content_type=kind) == {"a": [1]}
 
 
-def test_byte_order_mark_before_json() -> None:
-    assert read(data=b'\xef\xbb\xbf{"A": 1}', content_type="application/json") == {"a": 1}
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", None])
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n", b" " * 100])
+def test_byte_order_mark_or_much_space_before_json(kind: str | None, before: bytes) -> None:
+    assert read(data=before + b'{"A": 1}', content_type=kind) == {"a": 1}
 
 
 @pytest.mark.parametrize("data", [b"", b"  \r\n"])
@@ -76,6 +78,18 @@ def test_form_with_brackets() -> None:
         "headers": {"X-One": "1"},
         "t": ["z"],
     }
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data"])
+def test_brackets_meet_in_any_case(kind: str) -> None:
+    form = {"To[0][email]": "a", "to[0][NAME]": "b", "HEADERS[X-One]": "1", "headers[x-one]": "2", "SUBJECT": "s"}
+    wanted = {"to": [{"email": "a", "name": "b"}], "headers": {"X-One": "1", "x-one": "2"}, "subject": "s"}
+    assert read(data=form, content_type=kind) == wanted
+
+
+def test_the_last_of_a_name_wins_in_any_case() -> None:
+    assert read("/?A=1&a=2&A=3", method="GET") == {"a": "3"}
+    assert read("/?A=1&a=2&A=3", method="GET", fold=False) == {"A": "3", "a": "2"}
 
 
 def test_list_items_come_in_the_order_of_their_numbers() -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
+from flask.testing import EnvironBuilder, FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -52,6 +52,13 @@ def test_unknown_command(client: FlaskClient) -> None:
 def test_missing_command(client: FlaskClient, body: dict[str, Any]) -> None:
     answer, status = post(client, body)
     assert (answer["ErrorCode"], answer["ErrorText"], status) == (100003, 'Invalid API command: "" not found.', 400)
+
+
+@pytest.mark.parametrize("path", ["/api.php//", "/api.php//x", "/api.php/a//b", "//api.php", "/api.php///v1/x.json"])
+def test_repeated_slashes_are_one(client: FlaskClient, path: str) -> None:
+    asked = EnvironBuilder(client.application, "/", query_string="Command=No.Such", method="POST").get_environ()
+    answer = client.open(asked | {"PATH_INFO": path})
+    assert (answer.status_code, answer.get_json()["ErrorCode"]) == (400, 100003)
 
 
 @pytest.mark.parametrize("path", ["/api.php", "/api.php/", "/api.php/anything/at/all"])

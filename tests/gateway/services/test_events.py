@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway import clock, errors
 from gateway.mail.draft import Mailbox
-from gateway.services import event_query, events, ledger, messages
+from gateway.services import event_query, event_range, event_search, events, ledger, messages
 from gateway.services.events import Page
 from gateway.services.ledger import Fact
 from models import database as db
@@ -135,7 +135,7 @@ def test_times_are_inclusive_and_totals_exact(who: cast.Sender, at: Any) -> None
 
 def test_the_id_range_of_a_large_domain(who: cast.Sender, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_SMALL", 0)
-    monkeypatch.setattr(events, "_DISORDER_MS", 2000)
+    monkeypatch.setattr(event_range, "DISORDER_MS", 2000)
     at(NOON - 5000)
     number, _ = message(who)
     times = sorted(NOON + 700 * n + (500 if n % 3 else -500) for n in range(60))
@@ -192,15 +192,15 @@ def test_a_query_that_cannot_be_parsed_is_never_all_rows(who: cast.Sender) -> No
 def test_the_budget_ends_a_search_with_partial(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(4):
         message(who)
-    monkeypatch.setattr(events, "_MESSAGES", 1)
-    monkeypatch.setattr(events, "_BUDGET_ROWS", 3)
+    monkeypatch.setattr(event_search, "_MESSAGES", 1)
+    monkeypatch.setattr(event_search, "_BUDGET_S", 0.0)
     page = search(who, query="order")
     assert page.partial
     assert 0 < page.total < 4
 
 
 def test_a_message_of_many_events_is_read_in_pieces(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_EVENTS", 3)
+    monkeypatch.setattr(event_search, "_EVENTS", 3)
     for _ in range(2):
         number, _ = message(who)
         for _ in range(7):

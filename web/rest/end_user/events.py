@@ -9,11 +9,11 @@ import marshmallow
 from flask import Response, request
 
 from commands import events as shown
-from commands.schema import Day
+from commands.public import Since
 from gateway import errors
 from gateway.services import events
 from models.vocabulary import ACCOUNT_DISABLED
-from web import reading
+from web import rates, reading
 from web.rest.end_user import blueprint, door
 
 ACCOUNT = (2, "Invalid user account")
@@ -21,8 +21,6 @@ START_FROM = (4, "Missing StartFrom")
 RETRIEVE_COUNT = (5, "Missing RetrieveCount")
 RETRIEVED = 5
 """How many events are answered when the request does not say."""
-
-_MILLISECONDS = 10**11  # a timestamp this large counts milliseconds
 
 
 @blueprint.get("/events")
@@ -38,6 +36,8 @@ def list_events() -> Response:
         caller = door.enter(request, params)
     except door.Refused as refused:
         raise door.Refused([*refused.codes, *faults], refused.status, refused.headers) from None
+    except errors.RateLimited as error:
+        raise door.Refused([(429, _too_many(error))], 429, rates.headers_of(error)) from None
     if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:
         raise door.Refused([ACCOUNT, *faults], 404)
     if faults:
@@ -62,6 +62,15 @@ def list_events() -> Response:
     return door.answer(body)
 
 
+def _too_many(error: errors.RateLimited) -> str:
+    """This endpoint's page has a sentence of its own, the others' says the attempts as well."""
+    seconds, attempts = error.data.get("retry_after", 1), error.data.get("attempts", 1)
+    return (
+        f"Too many requests. Please wait for {seconds} seconds before trying again."
+        f" Wait for {seconds} seconds for another {attempts} attempts."
+    )
+
+
 def _number(value: Any, default: int, fault: tuple[int, str], faults: list[tuple[int, str]]) -> int:
     if value is None or value == "":
         return default
@@ -77,11 +86,8 @@ def _moment(params: Mapping[str, Any], name: str, faults: list[tuple[int, str]])
     value = params.get(name.lower())
     if value is None or value == "":
         return None
-    text = str(value).strip()
-    if text.isascii() and text.isdigit() and len(text) < 16 and not isinstance(value, bool):
-        return int(text) if int(text) >= _MILLISECONDS else int(text) * 1000
     try:
-        return Day(end=name == "EndDate").read(value)
+        return Since(end=name == "EndDate").read(value)
     except marshmallow.ValidationError as error:
         faults.append((door.UNDOCUMENTED, f"'{name}' {error.messages[0]}"))
         return None

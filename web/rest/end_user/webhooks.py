@@ -54,6 +54,8 @@ def add_webhook() -> Response:
         raise door.Refused([URL_INVALID], 422) from None
     except errors.PrivateUrl:
         raise door.Refused([URL_PRIVATE], 422) from None
+    except errors.WebhookLimitReached as error:
+        raise door.Refused([(door.UNDOCUMENTED, error.message)], 422) from None
     except errors.NotFound:
         raise door.Refused([door.INVALID_KEY], 401) from None
     return door.answer({"NewWebhookID": shown.new_id(caller, hook)})

@@ -198,9 +198,9 @@ def test_the_cases_cover_the_documents_list() -> None:
 
 
 def test_our_words_are_the_documents(sender: Any) -> None:
-    from web.rest.end_user import email_errors
+    from commands.sending import codes
 
-    ours = {code: text for code, text in email_errors.TEXTS.items() if code != email_errors.CC_COUNT}
+    ours = {code: text for code, text in codes.TEXTS.items() if code != codes.CC_COUNT}
     assert ours == TEXTS
 
 

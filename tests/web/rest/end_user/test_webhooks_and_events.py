@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from gateway.services import apis, domains, identity, ledger, messages
 from gateway.services.identity import Caller
+from models.account import Plan
 from models.database import database
 from models.domain import SenderDomain
 from tests import cast
@@ -129,8 +130,25 @@ def test_the_request_rate(holder: Holder) -> None:
     assert set(answers) == {200}
     refused = holder.ask("GET", "events")
     assert codes(refused) == (429, [429])
-    assert "seconds" in refused.get_json()["Errors"][0]["Message"]
-    assert int(refused.headers["Retry-After"]) > 0
+    seconds = int(refused.headers["Retry-After"])
+    assert seconds > 0
+    text = refused.get_json()["Errors"][0]["Message"]
+    assert text.startswith(f"Too many requests. Please wait for {seconds} seconds before trying again.")
+    assert text.endswith(f"Wait for {seconds} seconds for another 100 attempts.")
+    assert refused.headers["X-RateLimit-Limit"] == "100"
+    text = holder.ask("GET", "webhooks").get_json()["Errors"][0]["Message"]
+    assert text == f"Too many requests. Wait for {seconds} seconds for another 100 attempts."
+
+
+def test_a_plan_without_room_for_a_webhook(holder: Holder) -> None:
+    body = {"Event": "open", "WebhookURL": URL}
+    assert holder.ask("POST", "webhooks", json=body).status_code == 200
+    try:
+        Plan.update(max_webhooks=1).where(Plan.name == "Unlimited").execute()
+        identity.forget()
+        assert codes(holder.ask("POST", "webhooks", json=body)) == (422, [100010])
+    finally:
+        Plan.update(max_webhooks=None).where(Plan.name == "Unlimited").execute()
 
 
 def test_another_domain_s_webhook_is_not_there(holder: Holder) -> None:

@@ -1,0 +1,40 @@
+"""Who calls with a sender key: `Authorization: Bearer` or `SenderAPIKey`, admitted by the request rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from commands.registry import Refused, Visitor
+from gateway import errors
+from gateway.services import identity, limits
+from gateway.services.identity import Caller
+
+MISSING_KEY, INVALID_KEY, TOO_MANY = 1, 13, 429
+TOO_MANY_TEXT = "Too many requests. Wait for {seconds} seconds for another {attempts} attempts."
+
+
+def enter(visitor: Visitor, fields: Mapping[str, Any], *, no_key: int = MISSING_KEY) -> Caller:
+    """The caller of the key; raises `Refused` with 13, 429, or `no_key` where none came.
+
+    A valid key wins over an invalid one; two valid keys of different domains are 13.
+    """
+    named = fields.get("senderapikey")
+    scheme, _, token = visitor.headers.get("Authorization", "").partition(" ")
+    keys = [token.strip()] if scheme.lower() == "bearer" and token.strip() else []
+    if isinstance(named, str) and named.strip():
+        keys.append(named.strip())
+    if not keys:
+        # A SenderAPIKey that is there but not a text is wrong, not absent.
+        absent = named is None or isinstance(named, str)
+        raise Refused({no_key if absent else INVALID_KEY: ""})
+    try:
+        caller = identity.authenticate_sender(keys=keys)
+    except errors.NotAuthenticated:
+        raise Refused({INVALID_KEY: ""}) from None
+    try:
+        limits.admit(caller)
+    except errors.RateLimited as error:
+        seconds, attempts = error.data.get("retry_after", 1), error.data.get("attempts", 1)
+        raise Refused({TOO_MANY: TOO_MANY_TEXT.format(seconds=seconds, attempts=attempts)}) from None
+    return caller

@@ -1,0 +1,102 @@
+"""Changing sender domains: their options, their return path, their signing key, and taking them away."""
+
+from __future__ import annotations
+
+from gateway import clock, errors, ids, vault
+from gateway.dns import names
+from gateway.services import domains, queues, senders
+from gateway.services.identity import Caller
+from models.database import Transaction, in_transaction
+from models.domain import SenderDomain
+from models.vocabulary import CHECK_PENDING, DOMAIN_ENABLED, DOMAIN_PENDING
+
+_PROVIDER_LENGTH = 255
+
+
+def update(
+    *,
+    caller: Caller,
+    domain_id: int,
+    link_tracking: bool | None = None,
+    open_tracking: bool | None = None,
+    unsubscribe_link: bool | None = None,
+    hosting_provider: str | None = None,
+    subdomain: str | None = None,
+) -> SenderDomain:
+    """Change what is not None; options act on messages accepted from now on.
+
+    `subdomain` is the label of the return path's host. Another one has other DNS records, so an enabled
+    domain goes back to pending until they are verified. Raises `NotFound` and `Invalid`.
+    """
+    if hosting_provider is not None and len(hosting_provider) > _PROVIDER_LENGTH:
+        raise errors.Invalid(f"HostingProvider has at most {_PROVIDER_LENGTH} characters.", field="HostingProvider")
+
+    def work(tx: Transaction) -> SenderDomain:
+        domain = _locked(tx, caller, domain_id)
+        if link_tracking is not None:
+            domain.link_tracking = link_tracking
+        if open_tracking is not None:
+            domain.open_tracking = open_tracking
+        if unsubscribe_link is not None:
+            domain.unsubscribe_link = unsubscribe_link
+        if hosting_provider is not None:
+            domain.hosting_provider = hosting_provider.strip()
+        if subdomain is not None:
+            _move_return_path(domain, names.label_below(subdomain, domain.name))
+        domain.save()
+        return domain
+
+    changed = in_transaction(work)
+    senders.forget()
+    return changed
+
+
+def delete(*, caller: Caller, domain_id: int) -> int:
+    """Take the domain away: it sends nothing new from now on, and what waits is canceled; returns how many.
+
+    Its name is free for others, its history and keys stay. Raises `NotFound`.
+    """
+
+    def work(tx: Transaction) -> SenderDomain:
+        domain = _locked(tx, caller, domain_id)
+        domain.deleted_ms = clock.now_ms()
+        domain.enabled_name = None
+        domain.save()
+        return domain
+
+    domain = in_transaction(work)
+    senders.forget()
+    # What a worker holds, or is accepted in this very moment, is canceled by the worker when it comes due.
+    return queues.cancel_domain(
+        account_id=domain.account_id, domain_id=domain.id, reason="the sender domain was deleted"
+    )
+
+
+def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
+    """A new key for the signatures of the domain's webhooks; the old one signs no more. Raises `NotFound`."""
+    key = ids.token(64)
+
+    def work(tx: Transaction) -> None:
+        domain = _locked(tx, caller, domain_id)
+        domain.signing_key = vault.seal(key, domain.uuid.hex)
+        domain.save()
+
+    in_transaction(work)
+    return key
+
+
+def _locked(tx: Transaction, caller: Caller, domain_id: int) -> SenderDomain:
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    tx.rows(f"SELECT id FROM sender_domain WHERE id = ? AND account_id = ?{lock}", (domain_id, caller.account_id))
+    return domains.find(caller=caller, domain_id=domain_id)
+
+
+def _move_return_path(domain: SenderDomain, subdomain: str) -> None:
+    if subdomain == domain.subdomain:
+        return
+    domain.subdomain = subdomain
+    domain.ownership_status = domain.dkim_status = domain.spf_status = CHECK_PENDING
+    domain.checks, domain.checked_ms, domain.verified_ms = "[]", None, None
+    if domain.status == DOMAIN_ENABLED:  # a suspended one stays suspended
+        domain.status = DOMAIN_PENDING
+        domain.enabled_name = None

@@ -1,0 +1,117 @@
+"""An explanation as one plain sentence, made of what is stored and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gateway import clock
+from gateway.services.message_rows import MessageRow
+from models.vocabulary import DeliveryState, EventKind
+
+if TYPE_CHECKING:
+    from gateway.services.explanations import Fate
+
+TELLING = frozenset(
+    {
+        EventKind.QUEUED,
+        EventKind.DEFERRED,
+        EventKind.BOUNCED,
+        EventKind.FAILED,
+        EventKind.SUPPRESSED,
+        EventKind.CANCELED,
+    }
+)
+"""Events whose reason says why a delivery stands where it stands."""
+
+_REASON_LENGTH = 300
+_COUNTED = {
+    DeliveryState.QUEUED: "{} waiting for the first attempt",
+    DeliveryState.CLAIMED: "{} being tried now",
+    DeliveryState.DEFERRED: "{} waiting for another attempt",
+    DeliveryState.HELD: "{} held for a person",
+    DeliveryState.DELIVERED: "{} delivered",
+    DeliveryState.BOUNCED: "{} refused for good",
+    DeliveryState.FAILED: "{} given up",
+    DeliveryState.SUPPRESSED: "{} not sent because the address is suppressed",
+    DeliveryState.CANCELED: "{} canceled before it was sent",
+}
+
+
+def sentence(message: MessageRow, states: Mapping[DeliveryState, int], fates: Sequence[Fate]) -> str:
+    """When the message was accepted and what became of it: of one recipient all, of several how many each."""
+    begin = f"Accepted for {message.domain} at {_time(message.created_ms)}"
+    if not message.live:
+        begin += " with a test key, whose mail is captured and not sent"
+    total = sum(states.values())
+    if total == 1 and len(fates) == 1:
+        return f"{begin}; the delivery to {fates[0].recipient} {fate(fates[0])}."
+    if not total:
+        return f"{begin}; it has no such recipient."
+    parts = [_COUNTED[state].format(states[state]) for state in sorted(states)]
+    return f"{begin}; of {total} deliveries: {', '.join(parts)}."
+
+
+def fate(one: Fate) -> str:
+    """What became of one delivery, as the end of a sentence whose subject it is."""
+    reason = _quoted(one.reason)
+    match one.state:
+        case DeliveryState.QUEUED:
+            text = f"waits for its first attempt, due at {_time(one.due_ms)}"
+            return text + _because(reason) + _pause(one)
+        case DeliveryState.CLAIMED:
+            lease = _time(one.due_ms)
+            return f"is being tried now, attempt {one.attempt_count + 1}, by a worker whose lease ends at {lease}"
+        case DeliveryState.DEFERRED:
+            text = f"was put off after attempt {one.attempt_count}{_by(one)}{_because(reason)}"
+            text += f", and is tried again at {_time(one.due_ms)} and until {_time(one.expires_ms)}"
+            return text + _pause(one)
+        case DeliveryState.HELD:
+            return f"is held for a person{_because(reason)}, and fails at {_time(one.due_ms)} unless it is rescheduled"
+        case DeliveryState.DELIVERED:
+            return f"arrived at attempt {one.attempt_count}{_by(one)}{_when(one, EventKind.DELIVERED)}"
+        case DeliveryState.BOUNCED:
+            return f"was refused for good{_by(one)}{_when(one, EventKind.BOUNCED)}{_because(reason)}"
+        case DeliveryState.FAILED:
+            return f"was given up after {_attempts(one)}{_when(one, EventKind.FAILED)}{_because(reason)}"
+        case DeliveryState.SUPPRESSED:
+            return f"was not sent{_when(one, EventKind.SUPPRESSED)}, as the address is suppressed{_because(reason)}"
+        case _:
+            return f"was canceled{_when(one, EventKind.CANCELED)}{_because(reason)}"
+
+
+def _time(ms: int | None) -> str:
+    return f"{clock.sql_text(ms)} UTC" if ms is not None else "no known time"
+
+
+def _quoted(reason: str) -> str:
+    text = " ".join(reason.split())
+    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _by(one: Fate) -> str:
+    last = one.attempts[-1] if one.attempts else None
+    if last is None:
+        return ""
+    if last.remote:
+        return f" by {last.remote}" if one.state is not DeliveryState.DELIVERED else f" at {last.remote}"
+    return f" over {last.transport}" if last.transport else ""
+
+
+def _when(one: Fate, kind: EventKind) -> str:
+    times = [event.at_ms for event in one.events if event.kind is kind]
+    return f" at {_time(times[-1])}" if times else ""
+
+
+def _attempts(one: Fate) -> str:
+    return f"{one.attempt_count} attempt{'' if one.attempt_count == 1 else 's'}"
+
+
+def _pause(one: Fate) -> str:
+    if one.due_ms is None or one.paused_until_ms <= one.due_ms:
+        return ""
+    return f", but its queue is paused until {_time(one.paused_until_ms)}{_because(_quoted(one.pause_cause))}"

@@ -1,0 +1,146 @@
+"""Why a message went where it went: the verdicts of its acceptance, and every delivery with its attempts and events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.services import event_rows, explanation_words, message_rows
+from gateway.services.event_rows import EventRow
+from gateway.services.identity import Caller
+from gateway.services.message_rows import MessageRow
+from models import database as db
+from models.vocabulary import DeliveryState
+
+DELIVERIES_MOST = 100
+"""Deliveries of one explanation."""
+
+_EVENTS_MOST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt; `outcome` is delivered, deferred, bounced or in_doubt."""
+
+    delivery_id: int
+    no: int
+    transport: str
+    remote: str
+    tls: str
+    code: int | None
+    enhanced: str
+    reply: str
+    outcome: str
+    category: str
+    started_ms: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """One delivery as it stands; `due_ms` is the next attempt, or while claimed the end of the lease."""
+
+    id: int
+    recipient: str
+    state: DeliveryState
+    attempt_count: int
+    due_ms: int | None
+    expires_ms: int
+    paused_until_ms: int  # 0: its lane is not paused
+    pause_cause: str
+    attempts: list[AttemptRow]
+    events: list[EventRow]
+
+    @property
+    def reason(self) -> str:
+        """What the last refusal, gate or person said; empty where nothing stood in the way."""
+        if self.state is DeliveryState.DELIVERED:
+            return ""
+        said = [event.reason for event in self.events if event.kind in explanation_words.TELLING and event.reason]
+        return said[-1] if said else self.attempts[-1].reply if self.attempts else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`text` is one sentence; `states` counts all deliveries, `fates` has the asked-for part of them."""
+
+    message: MessageRow
+    text: str
+    states: dict[DeliveryState, int]
+    fates: list[Fate]
+    events: list[EventRow]  # about the message as a whole
+    partial: bool  # not every event is shown
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+
+def explain(
+    *, caller: Caller, message_id: str, recipient: str = "", start: int = 0, count: int = DELIVERIES_MOST
+) -> Explanation:
+    """The explanation of a message, of one `recipient` alone where that is asked for; raises `NotFound`.
+
+    The sentence follows from what is stored and nothing else, so it stays the same while that does.
+    """
+    message = message_rows.find(caller=caller, message_id=message_id)
+    where, values = "d.message_id = ?", [message.id]
+    if recipient:
+        where, values = where + " AND d.rcpt = ?", [*values, recipient]  # type: ignore[list-item]
+    states = {
+        DeliveryState(state): int(n)
+        for state, n in db.rows(
+            f"SELECT d.state, COUNT(*) FROM delivery d WHERE {where} GROUP BY d.state ORDER BY d.state", values
+        )
+    }
+    rows = db.rows(
+        "SELECT d.id, d.rcpt, d.state, d.attempts, d.due_ms, d.expires_ms, l.paused_until_ms, l.cause"
+        f" FROM delivery d LEFT JOIN lane l ON l.id = d.lane_id WHERE {where} ORDER BY d.id LIMIT ? OFFSET ?",
+        (*values, min(max(count, 0), DELIVERIES_MOST), max(start, 0)),
+    )
+    ids = [row[0] for row in rows]
+    attempts = _attempts(ids)
+    events, partial = _events(message.id, ids)
+    fates = [
+        Fate(
+            id_, rcpt, DeliveryState(state), tried, due_ms, expires_ms, paused or 0, cause or "",
+            attempts[id_], events[id_],
+        )
+        for id_, rcpt, state, tried, due_ms, expires_ms, paused, cause in rows
+    ]  # fmt: skip
+    text = explanation_words.sentence(message, states, fates)
+    return Explanation(message, text, states, fates, events[None], partial)
+
+
+def _attempts(delivery_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
+    found: dict[int, list[AttemptRow]] = defaultdict(list)
+    if delivery_ids:
+        for row in db.rows(
+            "SELECT delivery_id, no, transport, remote, tls, code, enhanced, reply, outcome, category, started_ms, ms"
+            f" FROM attempt WHERE delivery_id IN ({','.join('?' * len(delivery_ids))}) ORDER BY delivery_id, id",
+            list(delivery_ids),
+        ):
+            found[row[0]].append(AttemptRow(*row))
+    return found
+
+
+def _events(message_id: int, delivery_ids: Sequence[int]) -> tuple[dict[int | None, list[EventRow]], bool]:
+    """Events by delivery, and under None those about the whole message."""
+    wanted = "delivery_id IS NULL"
+    if delivery_ids:
+        wanted = f"({wanted} OR delivery_id IN ({','.join('?' * len(delivery_ids))}))"
+    ids = [
+        row[0]
+        for row in db.rows(
+            f"SELECT id FROM event WHERE message_id = ? AND {wanted} ORDER BY id LIMIT ?",
+            (message_id, *delivery_ids, _EVENTS_MOST + 1),
+        )
+    ]
+    partial = len(ids) > _EVENTS_MOST
+    rows = event_rows.load(ids[:_EVENTS_MOST])
+    found: dict[int | None, list[EventRow]] = defaultdict(list)
+    for id_ in ids[:_EVENTS_MOST]:
+        if id_ in rows:
+            found[rows[id_].delivery_id].append(rows[id_])
+    return found, partial

@@ -1,0 +1,192 @@
+"""The indexer of event search: reads new events behind the hot path and writes their terms.
+
+Postings are a superset of what matches: whoever searches judges the candidates by their texts. So a batch
+may be written twice, and a word that nearly everything says is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import clock
+from gateway.services import event_texts, search_terms
+from gateway.services.event_query import words
+from models import database as db
+from models.vocabulary import EventKind
+
+_BATCH = 1000  # events: sorted together, their postings meet on fewer pages
+_WRITTEN = 1000  # postings of one transaction: it must not hold the writer for long
+_CHUNK = 250
+_GAP = 0.25  # the pause after a transaction, as a part of how long it took
+_HORIZON_MS = 3000
+"""On a server ids do not follow the commit order; after this long everything below a seen id is committed."""
+_LEASE_MS = 30_000
+
+_Posting = tuple[int, int, int, int]  # domain, term, message, delivery
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    event_id: int
+    seen_id: int
+    seen_ms: int
+
+
+def indexed_to() -> int:
+    """The id of the last event that the index knows."""
+    found = db.rows("SELECT event_id FROM search_mark WHERE id = 1")
+    return int(found[0][0]) if found else 0
+
+
+def run(seconds: float) -> int:
+    """Index what is new, for up to `seconds`; returns how many events were read.
+
+    Safe to run anywhere, at any time: whoever holds the lease works, the others return at once.
+    """
+    end = time.monotonic() + seconds
+    newest = int(db.rows("SELECT COALESCE(MAX(id), 0) FROM event")[0][0])
+    if newest <= indexed_to():
+        return 0
+    mark = db.in_transaction(lambda tx: _claim(tx, newest))
+    if mark is None:
+        return 0
+    limit = newest if db.dialect() == "sqlite" else mark.seen_id
+    done, at = 0, mark.event_id
+    try:
+        while time.monotonic() < end:
+            events = _read(at, limit)
+            if not events:
+                break
+            at = events[-1][0]
+            _write(_postings(events), at)
+            done += len(events)
+    finally:
+        db.in_transaction(lambda tx: tx.execute("UPDATE search_mark SET lease_ms = 0 WHERE id = 1"))
+    return done
+
+
+def _claim(tx: db.Transaction, newest: int) -> _Mark | None:
+    """Take the lease; None where another holds it, or where on a server nothing is old enough yet."""
+    now = clock.now_ms()
+    ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+    tx.execute(
+        f"{ignore} INTO search_mark (id, event_id, seen_id, seen_ms, lease_ms) VALUES (1, 0, ?, ?, 0)", (newest, now)
+    )
+    if not tx.execute(
+        "UPDATE search_mark SET lease_ms = ? WHERE id = 1 AND lease_ms <= ?", (now + _LEASE_MS, now)
+    ).rowcount:
+        return None
+    mark = _Mark(*tx.rows("SELECT event_id, seen_id, seen_ms FROM search_mark WHERE id = 1")[0])
+    if tx.dialect == "sqlite":
+        return mark
+    if mark.seen_ms > now - _HORIZON_MS:
+        tx.execute("UPDATE search_mark SET lease_ms = 0 WHERE id = 1")
+        return None
+    tx.execute("UPDATE search_mark SET seen_id = ?, seen_ms = ? WHERE id = 1", (newest, now))
+    return mark
+
+
+def _read(after: int, limit: int) -> list[tuple[Any, ...]]:
+    straight = "STRAIGHT_JOIN " if db.dialect() == "mysql" else ""
+    return db.rows(
+        f"SELECT {straight}e.id, e.domain_id, e.kind, e.message_id, e.delivery_id, e.mx_id,"
+        f" {event_texts.EVENT_COLUMNS} FROM event e {event_texts.EVENT_JOINS}"
+        " WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?",
+        (after, limit, _BATCH),
+    )
+
+
+def _write(postings: Iterable[_Posting], event_id: int) -> None:
+    """In short transactions, sorted; the mark moves with the last."""
+    rows = sorted(postings)
+    pieces = [rows[start : start + _WRITTEN] for start in range(0, len(rows), _WRITTEN)] or [[]]
+    for number, piece in enumerate(pieces):
+        last = number == len(pieces) - 1
+
+        def work(tx: db.Transaction, piece: list[_Posting] = piece, last: bool = last) -> None:
+            _insert(tx, piece)
+            if last:
+                tx.execute(
+                    "UPDATE search_mark SET event_id = ?, lease_ms = ? WHERE id = 1 AND event_id < ?",
+                    (event_id, clock.now_ms() + _LEASE_MS, event_id),
+                )
+
+        started = time.monotonic()
+        db.in_transaction(work)
+        time.sleep((time.monotonic() - started) * _GAP)
+
+
+def _insert(tx: db.Transaction, postings: Sequence[_Posting]) -> None:
+    ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+    for start in range(0, len(postings), _CHUNK):
+        some = postings[start : start + _CHUNK]
+        tx.execute(
+            f"{ignore} INTO search_term (domain_id, term, message_id, delivery_id)"
+            f" VALUES {','.join(['(?,?,?,?)'] * len(some))}",
+            [value for posting in some for value in posting],
+        )
+
+
+def _postings(events: Sequence[tuple[Any, ...]]) -> set[_Posting]:
+    messages = _messages({row[3] for row in events})
+    own = _own_words({row[1] for row in events})
+    found: set[_Posting] = set()
+    known: dict[int, frozenset[str]] = {}  # words of the addresses that a message shows
+    for _, domain_id, kind, message_id, delivery_id, mx_id, *texts in events:
+        if message_id not in messages:
+            continue
+        said, headers = messages[message_id]
+        if message_id not in known:
+            known[message_id] = frozenset(w for text in event_texts.recipients(headers) for w in words(text))
+        if kind == EventKind.ACCEPTED:
+            terms = search_terms.of_message(own[domain_id], said["subject"][0], said["from"], said["tag"])
+            for text in event_texts.recipients(headers):
+                terms |= search_terms.of_text("to", text)
+            found |= {(domain_id, term, message_id, 0) for term in terms}
+        for term in _event_terms(kind, mx_id, event_texts.of_event(texts, headers), known[message_id]):
+            found.add((domain_id, term, message_id, delivery_id or 0))
+        if mx_id is not None:
+            found |= {(0, term, mx_id, 0) for term in search_terms.of_text("mx", texts[3] or "")}
+    return found
+
+
+def _event_terms(kind: int, mx_id: int | None, said: dict[str, list[str]], shown: frozenset[str]) -> set[int]:
+    found: set[int] = set()
+    for address in said["to"]:
+        if not shown.issuperset(words(address)):  # else the message's own posting leads here
+            found |= search_terms.of_text("to", address)
+    for address in said["ip"]:
+        if (term := search_terms.of_name("ip", address)) is not None:
+            found.add(term)
+    for text in said["response"]:
+        found |= search_terms.of_text("response", text)
+    if mx_id is not None:
+        found.add(search_terms.of_mx(mx_id))
+    if (term := search_terms.of_kind(kind)) is not None:
+        found.add(term)
+    return found
+
+
+def _messages(ids: Iterable[int]) -> dict[int, event_texts.Message]:
+    found: dict[int, event_texts.Message] = {}
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        for id_, *columns in db.rows(
+            f"SELECT id, {event_texts.MESSAGE_COLUMNS} FROM message WHERE id IN ({','.join('?' * len(some))})", some
+        ):
+            found[id_] = event_texts.of_message(*columns)
+    return found
+
+
+def _own_words(domain_ids: Iterable[int]) -> dict[int, frozenset[str]]:
+    wanted = sorted(domain_ids)
+    found = {id_: frozenset[str]() for id_ in wanted}
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        for id_, name in db.rows(f"SELECT id, name FROM sender_domain WHERE id IN ({','.join('?' * len(some))})", some):
+            found[id_] = frozenset(words(name))
+    return found

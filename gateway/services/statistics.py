@@ -1,0 +1,196 @@
+"""Statistics of a domain or an account over whole days, from the roll-ups that are written with the events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import clock, errors
+from gateway.services import domains
+from gateway.services.identity import Caller
+from models import database as db
+from models.vocabulary import RECIPIENTS, EventKind, FacetKind
+
+DAYS = 28
+"""The period where the request names none."""
+TAGS_MOST = 1000
+"""Tags of one answer, those with the most events."""
+_SPAN_MOST = 3660  # days of one answer
+_CHUNK = 400
+
+Counts = dict[int, int]
+"""Events by kind; `RECIPIENTS` weighs what was accepted."""
+
+_PRIMARY = {"sqlite": "", "mysql": " FORCE INDEX (PRIMARY)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days since 1970-01-01 UTC, both inclusive."""
+
+    first: int
+    last: int
+
+    @property
+    def days(self) -> range:
+        return range(self.first, self.last + 1)
+
+    @property
+    def previous(self) -> Period:
+        """As many days right before."""
+        return Period(2 * self.first - self.last - 1, self.first - 1)
+
+
+def period(from_ms: int | None, to_ms: int | None) -> Period:
+    """The days of a request, by default the 28 until today (or until its end); raises `Invalid`.
+
+    An end before the start is a period without days.
+    """
+    last = clock.day_number(clock.now_ms() if to_ms is None else to_ms)
+    first = clock.day_number(from_ms) if from_ms is not None else last - DAYS + 1
+    if last - first >= _SPAN_MOST:
+        raise errors.Invalid("StartDate and EndDate should be at most ten years apart", field="StartDate")
+    return Period(first, max(last, first - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStatistics:
+    counts: Counts
+    previous: Counts
+    tags: dict[str, Counts]
+
+
+def of_domain(*, caller: Caller, domain_id: int, days: Period) -> DomainStatistics:
+    """All counts, those of the previous period, and those by tag; raises `NotFound`."""
+    domain = domains.find(caller=caller, domain_id=domain_id)
+    return DomainStatistics(
+        _sum(_by_day([domain.id], days.days)), _sum(_by_day([domain.id], days.previous.days)), by_tag(domain.id, days)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatistics:
+    counts: Counts
+    previous: Counts
+    domains: list[tuple[int, str, Counts]]  # id and name of each domain that is not deleted
+
+
+def of_account(*, caller: Caller, days: Period) -> AccountStatistics:
+    """The account's counts (deleted domains included) and those of each domain; of a domain's key only its own."""
+    ids = _domain_ids(caller)
+    found = _by_day(ids, days.days)
+    each = [
+        (domain.id, domain.name, _sum({key: n for key, n in found.items() if key[0] == domain.id}))
+        for domain in domains.list_(caller=caller)
+    ]
+    return AccountStatistics(_sum(found), _sum(_by_day(ids, days.previous.days)), each)
+
+
+def series(*, caller: Caller, domain_id: int | None, days: Period) -> list[tuple[int, Counts]]:
+    """Day number and counts of every day, of a domain or of the whole account; raises `NotFound`."""
+    ids = _domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id).id]
+    each: dict[int, Counts] = {day: {} for day in days.days}
+    for (_, day, kind), n in _by_day(ids, days.days).items():
+        each[day][kind] = each[day].get(kind, 0) + n
+    return sorted(each.items())
+
+
+def recipient_domains(
+    *, caller: Caller, domain_id: int, days: Period, name: str = "", start: int = 0, count: int = 100
+) -> tuple[int, list[tuple[str, Counts]]]:
+    """How many domains were written to, and a page of them with their counts, the busiest first; raises `NotFound`."""
+    domain = domains.find(caller=caller, domain_id=domain_id)
+    value = name.strip().lower().rpartition("@")[2]
+    found: defaultdict[str, Counts] = defaultdict(dict)
+    for text, kind, n in facet_rows(domain.id, FacetKind.RECIPIENT_DOMAIN, days, value):
+        found[text][kind] = n
+    ordered = sorted(found.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    return len(ordered), ordered[start : start + count]
+
+
+def by_tag(domain_id: int, days: Period, kinds: Sequence[int] = ()) -> dict[str, Counts]:
+    """Counts by tag, the busiest tags first."""
+    if not days.days:
+        return {}
+    found: defaultdict[str, Counts] = defaultdict(dict)
+    for tag, kind, n in db.rows(
+        f"SELECT tag, kind, SUM(n) FROM counter{_PRIMARY[db.dialect()]} WHERE domain_id = ? AND day BETWEEN ? AND ?"
+        " AND tag <> '' GROUP BY tag, kind",
+        (domain_id, days.first, days.last),
+    ):
+        if not kinds or kind in kinds:
+            found[tag][kind] = int(n)
+    ordered = sorted(found.items(), key=lambda item: (-_events(item[1]), item[0]))
+    return dict(ordered[:TAGS_MOST])
+
+
+def by_day(domain_id: int, days: Period) -> dict[tuple[int, int], int]:
+    """Events of the domain by day and kind."""
+    return {(day, kind): n for (_, day, kind), n in _by_day([domain_id], days.days).items() if kind != RECIPIENTS}
+
+
+def facet_rows(domain_id: int, facet: FacetKind, days: Period, value: str = "") -> list[tuple[str, int, int]]:
+    """Value, kind and number; with `value` only that one."""
+    if not days.days:
+        return []
+    where, values = (" AND value = ?", [value]) if value else ("", [])
+    return [
+        (text, kind, int(n))
+        for text, kind, n in db.rows(
+            f"SELECT value, kind, SUM(n) FROM facet{_PRIMARY[db.dialect()]} WHERE domain_id = ? AND facet = ?"
+            f" AND day BETWEEN ? AND ?{where} GROUP BY value, kind",
+            (domain_id, int(facet), days.first, days.last, *values),
+        )
+    ]
+
+
+def _events(counts: Counts) -> int:
+    return sum(n for kind, n in counts.items() if kind != RECIPIENTS)
+
+
+def _domain_ids(caller: Caller) -> list[int]:
+    if caller.domain_id is not None:
+        return [domains.find(caller=caller, domain_id=caller.domain_id).id]
+    rows = db.rows("SELECT id FROM sender_domain WHERE account_id = ?", (caller.account_id,))
+    return [row[0] for row in rows]
+
+
+def _by_day(domain_ids: Sequence[int], days: range) -> dict[tuple[int, int, int], int]:
+    """By domain, day and kind; looked up one by one, because a range would read the tags between them too."""
+    found: dict[tuple[int, int, int], int] = {}
+    kinds = [RECIPIENTS, *(int(kind) for kind in EventKind)]
+    first, last = _days_known(domain_ids)
+    days = range(max(days.start, first), min(days.stop, last + 1))
+    for domain_id in domain_ids:
+        for at in range(0, len(days), _CHUNK):
+            some = days[at : at + _CHUNK]
+            rows: list[tuple[Any, ...]] = db.rows(
+                f"SELECT day, kind, n FROM counter{_PRIMARY[db.dialect()]} WHERE domain_id = ?"
+                f" AND day IN ({', '.join('?' * len(some))}) AND kind IN ({', '.join('?' * len(kinds))}) AND tag = ''",
+                (domain_id, *some, *kinds),
+            )
+            found |= {(domain_id, day, kind): int(n) for day, kind, n in rows}
+    return found
+
+
+def _days_known(domain_ids: Sequence[int]) -> tuple[int, int]:
+    """First and last day on which anything of these domains happened; an empty range when nothing did."""
+    first, last = 1, 0
+    for domain_id in domain_ids:
+        low, high = db.rows("SELECT MIN(day), MAX(day) FROM counter WHERE domain_id = ?", (domain_id,))[0]
+        if low is not None:
+            first, last = (low, high) if last < first else (min(first, low), max(last, high))
+    return first, last
+
+
+def _sum(found: dict[tuple[int, int, int], int]) -> Counts:
+    return add((kind, n) for (_, _, kind), n in found.items())
+
+
+def add(pairs: Iterable[tuple[int, int]]) -> Counts:
+    counts: defaultdict[int, int] = defaultdict(int)
+    for kind, n in pairs:
+        counts[kind] += n
+    return dict(counts)

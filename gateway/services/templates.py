@@ -1,0 +1,166 @@
+"""Templates of an account: kept, checked when they are written, tried out, and put into a draft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import clock, errors, ids
+from gateway.mail import merge
+from gateway.services.identity import Caller
+from models import database as db
+
+MOST_LISTED = 100
+_COLUMNS = "id, name, subject, html, text, created_ms, updated_ms"
+_NAME_LENGTH = 255
+_SUBJECT_LENGTH = 998
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Liquid sources; `html` or `text` is there."""
+
+    id: int
+    name: str
+    subject: str
+    html: str | None
+    text: str | None
+    created_ms: int
+    updated_ms: int
+
+    def variables(self) -> list[str]:
+        """The names that its parts read, sorted."""
+        parts = ((self.subject, False), (self.html, True), (self.text, False))
+        return sorted({name for part, html in parts for name in _variables(part, html=html)})
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The parts of a message with its variables in them; `missing` are names that were not given."""
+
+    subject: str
+    html: str | None
+    text: str | None
+    missing: list[str]
+
+
+def add(*, caller: Caller, name: str, subject: str, html: str | None, text: str | None) -> Template:
+    """Keep a template; raises `Invalid`, and `InvalidTemplate` for a part that cannot be read."""
+    now = clock.now_ms()
+    made = Template(0, *_checked(name, subject, html, text), now, now)
+
+    def work(tx: db.Transaction) -> int:
+        cursor = tx.execute(
+            "INSERT INTO template (uuid, account_id, name, subject, html, text, created_ms, updated_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (ids.new_uuid().bytes, caller.account_id, made.name, made.subject, made.html, made.text, now, now),
+        )
+        return int(cursor.lastrowid)
+
+    return Template(db.in_transaction(work), made.name, made.subject, made.html, made.text, now, now)
+
+
+def find(*, caller: Caller, template_id: int) -> Template:
+    """Raises `NotFound`."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
+    )
+    if not rows:
+        raise errors.NotFound(what="template")
+    return Template(*rows[0])
+
+
+def list_(*, caller: Caller, start: int = 0, count: int = MOST_LISTED) -> tuple[list[Template], int]:
+    """Some of the account's templates, the oldest first and without their bodies, and how many there are."""
+    rows = db.rows(
+        "SELECT id, name, subject, NULL, NULL, created_ms, updated_ms FROM template WHERE account_id = ? ORDER BY id"
+        " LIMIT ? OFFSET ?",
+        (caller.account_id, min(count, MOST_LISTED), start),
+    )
+    total = db.rows("SELECT COUNT(*) FROM template WHERE account_id = ?", (caller.account_id,))[0][0]
+    return [Template(*row) for row in rows], int(total)
+
+
+def update(*, caller: Caller, template_id: int, changes: Mapping[str, str | None]) -> Template:
+    """Change `name`, `subject`, `html` or `text`; what was accepted before is not touched.
+
+    Raises `NotFound`, `Invalid`, `InvalidTemplate`.
+    """
+    old = find(caller=caller, template_id=template_id)
+    new = {"name": old.name, "subject": old.subject, "html": old.html, "text": old.text} | dict(changes)
+    name, subject, html, text = _checked(new["name"] or "", new["subject"] or "", new["html"], new["text"])
+    now = clock.now_ms()
+
+    def work(tx: db.Transaction) -> bool:
+        found = tx.execute(
+            "UPDATE template SET name = ?, subject = ?, html = ?, text = ?, updated_ms = ?"
+            " WHERE id = ? AND account_id = ?",
+            (name, subject, html, text, now, template_id, caller.account_id),
+        )
+        return bool(found.rowcount) or bool(tx.rows("SELECT id FROM template WHERE id = ?", (template_id,)))
+
+    if not db.in_transaction(work):
+        raise errors.NotFound(what="template")
+    return Template(old.id, name, subject, html, text, old.created_ms, now)
+
+
+def delete(*, caller: Caller, template_id: int) -> None:
+    """Raises `NotFound`. Messages that were accepted with it have its text and are not touched."""
+    gone = db.in_transaction(
+        lambda tx: tx.execute(
+            "DELETE FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
+        ).rowcount
+    )
+    if not gone:
+        raise errors.NotFound(what="template")
+
+
+def preview(*, caller: Caller, template_id: int, variables: Mapping[str, Any]) -> Rendered:
+    """The template with these variables, as a recipient would get it; raises `NotFound`, `InvalidTemplate`."""
+    found = find(caller=caller, template_id=template_id)
+    return Rendered(
+        subject=render_subject(found.subject, variables),
+        html=None if found.html is None else merge.render(found.html, variables, html=True),
+        text=None if found.text is None else merge.render(found.text, variables, html=False),
+        missing=[name for name in found.variables() if name not in variables],
+    )
+
+
+def render_subject(source: str, variables: Mapping[str, Any]) -> str:
+    """One line, whatever the variables have in them; raises `InvalidTemplate`."""
+    if not merge.has_tags(source):
+        return source
+    return " ".join(merge.render(source, variables, html=False).split())[:_SUBJECT_LENGTH]
+
+
+def check(subject: str, html: str | None, text: str | None) -> None:
+    """Parse each part that has tags; raises `InvalidTemplate` with the part's name."""
+    for label, source, is_html in (("Subject", subject, False), ("HTML", html, True), ("plain text", text, False)):
+        if source is not None and merge.has_tags(source):
+            try:
+                merge.compile_(source, html=is_html)
+            except errors.InvalidTemplate as error:
+                raise errors.InvalidTemplate(f"{label}: {error.message}") from None
+
+
+def _checked(name: str, subject: str, html: str | None, text: str | None) -> tuple[str, str, str | None, str | None]:
+    name, subject = name.strip(), subject.strip()
+    if not name or len(name) > _NAME_LENGTH:
+        raise errors.Invalid(f"A template's name has 1 to {_NAME_LENGTH} characters.", field="TemplateName")
+    if not subject or len(subject) > _SUBJECT_LENGTH or _CONTROL.search(subject):
+        raise errors.Invalid(f"A subject is one line of 1 to {_SUBJECT_LENGTH} characters.", field="Subject")
+    html, text = html or None, text or None
+    if html is None and text is None:
+        raise errors.Invalid("A template has HTML, plain text or both.", field="HTMLContent")
+    for part in (html, text):
+        if part is not None and len(part) > merge.SOURCE_MOST:
+            raise errors.InvalidTemplate(f"A template has at most {merge.SOURCE_MOST} characters in each part.")
+    check(subject, html, text)
+    return name, subject, html, text
+
+
+def _variables(part: str | None, *, html: bool) -> list[str]:
+    return merge.compile_(part, html=html).variables() if part is not None and merge.has_tags(part) else []
