@@ -3,16 +3,18 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
+EVENTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev test lint bench docs lock clean
+.PHONY: help run install dev test reliability lint bench docs lock clean
 
 help:
 	@echo "make run      start everything with a demo account, at http://127.0.0.1:8080"
 	@echo "make install  make $(BIN)/commandpost"
 	@echo "make test     run all tests; what needs MariaDB, RabbitMQ or Redis runs where they answer"
+	@echo "make reliability   kill every process, the broker and the database while mail flows, for minutes"
 	@echo "make lint     style, types and import contracts"
-	@echo "make bench    measure accepting and delivering"
+	@echo "make bench    measure accepting, delivering and reading (EVENTS=10000000 for the full size)"
 	@echo "make docs     write the generated pages under docs/"
 	@echo "make lock     pin the dependencies of setup.cfg anew"
 	@echo "make clean    remove the environment and caches; data in var/ stays"
@@ -41,6 +43,9 @@ run: $(VENV)/.installed
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
+reliability: $(VENV)/.developing
+	COMMANDPOST_TEST_LONG=1 $(BIN)/python -m pytest tests/reliability
+
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,6 +54,7 @@ lint: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.events --events $(EVENTS)
 
 docs: $(VENV)/.installed
 	$(BIN)/commandpost settings --markdown > docs/settings.md

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +35,9 @@ def _mariadb() -> Iterator[dict[str, str]]:
 
 
 def _run(name: str, folder: Path, options: argparse.Namespace, **settings: str) -> None:
-    connections: Callable[[list[int]], list[int]] = lambda default: options.connections or default
+    def connections(default: list[int]) -> list[int]:
+        return options.connections or default
+
     if name == "sending":
         scenarios.sending(folder, options.messages, connections([10, 50]), **settings)
     elif name == "accepting":
@@ -54,6 +58,7 @@ def main() -> None:
     for name in options.scenario:
         if name not in _SCENARIOS:
             parser.error(f"no such scenario: {name}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     folder = Path(tempfile.mkdtemp(prefix="commandpost-bench-", dir=Path.cwd()))
     try:
         for name in options.scenario or _SCENARIOS:

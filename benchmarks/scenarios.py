@@ -18,9 +18,7 @@ _WARM = 100
 
 def _http(installation: Installation, key: str, count: int, connections: int, first: int = 0) -> Measured:
     requests = [world.request(key, first + n) for n in range(count)]
-    return load.http(
-        "127.0.0.1", installation.http, requests=count, connections=connections, make=requests.__getitem__
-    )
+    return load.http("127.0.0.1", installation.http, requests=count, connections=connections, make=requests.__getitem__)
 
 
 def _smtp(port: int, count: int, connections: int, login: tuple[str, str] | None = None, first: int = 0) -> Measured:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 _STALLED = 120.0
-_ANSWERS = {b"EHLO": b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n", b"DATA": b"354 go\r\n"}
+_ANSWERS = {
+    b"EHLO": b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n",
+    b"DATA": b"354 go\r\n",
+}
 
 
 class _Smtp(asyncio.Protocol):

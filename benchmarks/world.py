@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,5 +140,3 @@ class Peak:
         self.mb = max(self.mb, memory(self._pid))
         self._over.set()
         self._thread.join()
-
-

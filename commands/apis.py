@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from commands.registry import command
-from commands.schema import Id, Params, Text
+from commands.schema import Id, Params, Text, Texts
 from gateway import clock, errors
 from gateway.services import apis
 from gateway.services.identity import Caller
@@ -26,6 +26,9 @@ class AddApiParams(Params):
     SubscriberID = Text(required=False, max=64, doc="The subscriber ID of the subscriber the emails belong to")
     JourneyID = Text(required=False, max=64, doc="The journey ID the emails are sent by")
     ActionID = Text(required=False, max=64, doc="The action ID of the journey the emails are sent by")
+    Permissions = Texts(
+        required=False, doc="What the key is limited to, such as send or read:events; without it, nothing is refused"
+    )
 
 
 class GetApisParams(Params):
@@ -58,6 +61,7 @@ def add_api(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         domain_id=params["DomainID"],
         description=params["Description"].strip(),
         defaults={name: params[name] for name in _DEFAULTS if name in params},
+        permissions=[] if params.get("Permissions") == [apis.ALL] else params.get("Permissions", ()),
     )
     return {
         "NewAPIKeyID": new_id(caller, key),

@@ -68,7 +68,7 @@ def _who(command: Command, fields: Mapping[str, Any], visitor: Visitor) -> ident
         )
     except errors.NotAuthenticated:
         return envelope.not_authenticated()
-    if command.needs is Needs.OPERATOR and not caller.is_operator:
+    if (command.needs is Needs.OPERATOR and not caller.is_operator) or not caller.allows(command.permission):
         return envelope.not_privileged()
     return caller
 

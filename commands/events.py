@@ -48,6 +48,7 @@ class GetEventsParams(Params):
     EndDate = Day(required=False, end=True, doc="The end date for filtering events (format: YYYY-MM-DD)")
     Event = Text(required=False, max=255, doc="The type of event to filter by", example="open")
     Query = Text(required=False, max=1000, doc="A query string to filter events", example="subject:welcome")
+    Cursor = Text(required=False, max=64, doc="The Cursor of a partial answer to the same query: goes on behind it")
 
 
 @command(
@@ -83,10 +84,13 @@ def get_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         to_ms=params.get("EndDate"),
         event=params.get("Event", ""),
         query=params.get("Query", ""),
+        cursor=params.get("Cursor", ""),
     )
     answer: dict[str, Any] = {"TotalRecords": page.total, "Events": [_command_row(event) for event in page.rows]}
     if page.partial:
         answer["Partial"] = True
+        if page.cursor:
+            answer["Cursor"] = page.cursor
     return answer
 
 

@@ -83,6 +83,9 @@ class SendEmailParams(SenderParams):
     TrackOpens = Anything(required=False, doc="Whether to track opens of the email")
     SendAt = Anything(required=False, doc="The planned delivery time of the email")
     TemplateID = Anything(required=False, doc="The ID of a template that brings subject and content")
+    Variables = Anything(required=False, doc="What the template's variables stand for")
+    TemplateData = Anything(required=False, doc="Another name of Variables")
+    MergeFields = Anything(required=False, doc="Another name of Variables")
     TargetListID = Anything(required=False, doc="The ID of the target subscriber list (if sending to a list)")
     ListID = Anything(required=False, doc="The list ID of the target subscriber")
     SubscriberID = Anything(required=False, doc="The subscriber ID of the subscriber this email belongs to")
@@ -136,7 +139,7 @@ def send_email(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
     faults = Faults()
     caller = None
     try:
-        caller = sender_keys.enter(visitor, raw)
+        caller = sender_keys.enter(visitor, raw, "send")
     except Refused as refused:
         if sender_keys.TOO_MANY in refused.codes:
             raise
@@ -172,7 +175,7 @@ def send_email(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
 )
 def add_webhook(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
     # Here 2 means the event, so an account that is gone reads as an invalid key.
-    caller, domain_id = _enter(visitor, params, no_key=_INVALID_KEY, gone=_INVALID_KEY)
+    caller, domain_id = _enter(visitor, params, "write:webhooks", no_key=_INVALID_KEY, gone=_INVALID_KEY)
     hook = webhooks.add(caller=caller, domain_id=domain_id, event=params["Event"], url=params["WebhookURL"])
     return {"NewWebhookID": shown_webhooks.new_id(caller, hook)}
 
@@ -187,7 +190,7 @@ def add_webhook(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
     needs=Needs.SENDER,
 )
 def get_webhooks(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
-    caller, domain_id = _enter(visitor, params, no_key=_INVALID_KEY)
+    caller, domain_id = _enter(visitor, params, "read:webhooks", no_key=_INVALID_KEY)
     return {"Webhooks": [shown_webhooks.row(hook) for hook in webhooks.list_(caller=caller, domain_id=domain_id)]}
 
 
@@ -201,7 +204,7 @@ def get_webhooks(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
     needs=Needs.SENDER,
 )
 def delete_webhook(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
-    caller, domain_id = _enter(visitor, params, no_key=_INVALID_KEY)
+    caller, domain_id = _enter(visitor, params, "write:webhooks", no_key=_INVALID_KEY)
     webhooks.delete(caller=caller, domain_id=domain_id, webhook_id=params["WebhookID"])
     return {"Message": "Webhook successfully deleted."}
 
@@ -235,7 +238,7 @@ def delete_webhook(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
     needs=Needs.SENDER,
 )
 def get_events(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
-    caller, domain_id = _enter(visitor, params)
+    caller, domain_id = _enter(visitor, params, "read:events")
     page = events.search(
         caller=caller,
         domain_id=domain_id,
@@ -254,14 +257,19 @@ def get_events(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _enter(
-    visitor: Visitor, params: Mapping[str, Any], *, no_key: int = sender_keys.MISSING_KEY, gone: int = _ACCOUNT
+    visitor: Visitor,
+    params: Mapping[str, Any],
+    permission: str,
+    *,
+    no_key: int = sender_keys.MISSING_KEY,
+    gone: int = _ACCOUNT,
 ) -> tuple[Caller, int]:
     """The caller and its domain; else everything that is wrong with key and parameters together."""
     faults: dict[int, str] = {}
     for fault in params[_FAULTS]:
         faults.setdefault(fault.code, fault.text if fault.code == UNDOCUMENTED else "")
     try:
-        caller = sender_keys.enter(visitor, params[_RAW], no_key=no_key)
+        caller = sender_keys.enter(visitor, params[_RAW], permission, no_key=no_key)
     except Refused as refused:
         raise Refused(faults | refused.codes) from None
     if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:

@@ -36,7 +36,7 @@ class Visitor:
     """Who knocks, before any credential is looked at; `ip` is the client's address, `headers` are of HTTP."""
 
     ip: str
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -61,6 +61,7 @@ class Command:
     error_message: bool = False
     error_list: bool = False
     needs: Needs = Needs.USER
+    permission: str = ""  # what a key with scopes must have, e.g. read:events
 
     def number(self, refusal: GatewayError) -> int | None:
         """The document's number of a refusal: that of its nearest class, None where it has none."""
@@ -71,6 +72,36 @@ class Command:
 
 
 _table: dict[str, Command] = {}
+
+_READS = ("Get", "List", "Export", "Explain", "Preview", "Aggr", "SMTPRelay")
+_NOUNS = (
+    ("Recipient", "statistics"),
+    ("Stats", "statistics"),
+    ("Series", "statistics"),
+    ("Aggr", "statistics"),
+    ("Event", "events"),
+    ("Webhook", "webhooks"),
+    ("SigningKey", "webhooks"),
+    ("Template", "templates"),
+    ("Subscriber", "lists"),
+    ("List", "lists"),
+    ("SMTP", "smtp"),
+    ("API", "keys"),
+    ("Message", "messages"),
+    ("Queue", "messages"),
+    ("Domain", "domains"),
+)
+"""The first part of a name that fits says what the command is about."""
+
+
+def _permission(name: str) -> str:
+    group, _, words = name.partition(".")
+    if group != "EmailGateway":
+        return "account"
+    if words.startswith("SendEmail"):
+        return "send"
+    verb = "read" if words.startswith(_READS) or words.endswith(("Stats", "Series")) else "write"
+    return f"{verb}:{next((noun for part, noun in _NOUNS if part in words), 'account')}"
 
 
 def command(
@@ -84,12 +115,13 @@ def command(
     error_message: bool = False,
     error_list: bool = False,
     needs: Needs = Needs.USER,
+    permission: str = "",
 ) -> Callable[[Handler], Handler]:
     """Enter a handler into the table; raises `DuplicateCommand` at import.
 
     `errors` has the document's numbers and words, `refusals` maps domain errors to those numbers,
     `answer` is the document's example. `error_message` adds `ErrorMessage` to failures, `error_list`
-    makes `ErrorCode` and `ErrorText` lists.
+    makes `ErrorCode` and `ErrorText` lists. `permission` is read off the name where it is not given.
     """
 
     def enter(handler: Handler) -> Handler:
@@ -108,6 +140,7 @@ def command(
             error_message=error_message,
             error_list=error_list,
             needs=needs,
+            permission=permission or _permission(name),
         )
         return handler
 

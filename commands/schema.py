@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 
 import marshmallow as ma
+import orjson
 
 UNDOCUMENTED = 100010
 """The number of a fault that the document gives none: a wrong type, an oversized field."""
@@ -198,6 +199,22 @@ class Texts(Field):
             self.refuse(f"should have at most {self.most} entries")
         text = Text(max=self.max)
         return [text.read(item) for item in items]
+
+
+class Object(Field):
+    """An object of names and values, or its JSON as a text; the names keep their spelling where reading lets them."""
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, str):
+            try:
+                value = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                value = None
+        if value == []:  # what a form makes of no names at all
+            value = {}
+        if not isinstance(value, dict):
+            self.refuse("should be an object of names and values")
+        return value
 
 
 class Anything(Field):

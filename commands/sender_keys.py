@@ -11,10 +11,11 @@ from gateway.services import identity, limits
 from gateway.services.identity import Caller
 
 MISSING_KEY, INVALID_KEY, TOO_MANY = 1, 13, 429
+NOT_ALLOWED_TEXT = "Invalid SenderAPIKey: its permissions do not include this"
 TOO_MANY_TEXT = "Too many requests. Wait for {seconds} seconds for another {attempts} attempts."
 
 
-def enter(visitor: Visitor, fields: Mapping[str, Any], *, no_key: int = MISSING_KEY) -> Caller:
+def enter(visitor: Visitor, fields: Mapping[str, Any], permission: str, *, no_key: int = MISSING_KEY) -> Caller:
     """The caller of the key; raises `Refused` with 13, 429, or `no_key` where none came.
 
     A valid key wins over an invalid one; two valid keys of different domains are 13.
@@ -32,6 +33,8 @@ def enter(visitor: Visitor, fields: Mapping[str, Any], *, no_key: int = MISSING_
         caller = identity.authenticate_sender(keys=keys)
     except errors.NotAuthenticated:
         raise Refused({INVALID_KEY: ""}) from None
+    if not caller.allows(permission):
+        raise Refused({INVALID_KEY: NOT_ALLOWED_TEXT})
     try:
         limits.admit(caller)
     except errors.RateLimited as error:

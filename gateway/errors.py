@@ -164,6 +164,13 @@ class QuotaReached(GatewayError):
     message = "Email sending limit reached"
 
 
+class SendRateReached(QuotaReached):
+    """The limit of one minute; told from the longer ones, which waiting a little does not lift."""
+
+    slug = "send_rate_reached"
+    message = "You have exceeded your send rate limits. Please wait before sending another email."
+
+
 class IdempotencyMismatch(GatewayError):
     slug = "idempotency_mismatch"
     status = 422
@@ -254,3 +261,22 @@ class SubscriberNotFound(NotFound):
     """Told from an absent list: the two have numbers of their own."""
 
     message = "There is no such subscriber on the list."
+
+
+class WhichSubscriber(Invalid):
+    """Neither a number nor an address says who is meant."""
+
+    message = "SubscriberID or EmailAddress is missing."
+
+
+class NoContent(Invalid):
+    """Neither HTML nor plain text."""
+
+    slug = "no_content"
+    message = "A template has HTML, plain text or both."
+
+
+class TooManyAtOnce(Invalid):
+    """A bulk request without items, or with more than it may have."""
+
+    slug = "too_many_at_once"

@@ -93,7 +93,7 @@ def fingerprints(secret_text: str) -> list[str]:
 
 def sign(purpose: str, data: bytes, length: int = 32) -> bytes:
     """The first `length` bytes of an HMAC-SHA256 over `data` for `purpose`."""
-    return hmac.new(_key(_current()[0], purpose), data, hashlib.sha256).digest()[:length]
+    return hmac.digest(_key(_current()[0], purpose), data, "sha256")[:length]
 
 
 def check(purpose: str, data: bytes, mac: bytes) -> bool:

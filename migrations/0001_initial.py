@@ -202,7 +202,7 @@ def up(migrator, db):
         domain_id = IntegerField()
         list_id = IntegerField(index=True)
         lane_id = IntegerField()
-        cursor = BigIntegerField(default=0)
+        reached = BigIntegerField(default=0)
         upto = BigIntegerField()
         total = IntegerField()
         made = IntegerField(default=0)

@@ -274,6 +274,16 @@ class Transaction:
         """Run `callback` once the commit has succeeded; one per key, so a bell rings once."""
         self._callbacks[key if key is not None else callback] = callback
 
+    def call_back(self) -> None:
+        """Run what was put down with `after_commit`."""
+        for callback in self._callbacks.values():
+            callback()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether SQLite still has it; some errors take the whole transaction back."""
+        return bool(self._connection.in_transaction)
+
 
 def in_transaction(work: Callable[[Transaction], T]) -> T:
     """Run `work` in one write transaction and return its value after the commit.
@@ -291,7 +301,7 @@ def in_transaction(work: Callable[[Transaction], T]) -> T:
         except StoreUnavailable:
             raise
         except Exception as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         _state.inside = True
         try:
             tx = Transaction(store)
@@ -302,14 +312,13 @@ def in_transaction(work: Callable[[Transaction], T]) -> T:
             if attempt < _ATTEMPTS - 1 and _code(error) in _CONFLICTS:
                 time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - not a secret
                 continue
-            refusal = _refusal(error)
-            if refusal is error:
+            refused = refusal(error)
+            if refused is error:
                 raise
-            raise refusal from error
+            raise refused from error
         finally:
             _state.inside = False
-        for callback in tx._callbacks.values():
-            callback()
+        tx.call_back()
         return value
     raise AssertionError("unreachable")
 
@@ -351,7 +360,8 @@ def _is_unavailable(error: BaseException) -> bool:
     return type(error).__name__ == "OperationalError" and any(part in text for part in _UNAVAILABLE_SQLITE)
 
 
-def _refusal(error: BaseException) -> BaseException:
+def refusal(error: BaseException) -> BaseException:
+    """What the caller of a failed transaction is told."""
     if is_lost(error) or _is_unavailable(error):
         return _unavailable("the database cannot be written now")
     if isinstance(error, (pymysql.err.Error, peewee.PeeweeException)) and _code(error) in _CONFLICTS:

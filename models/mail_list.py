@@ -38,14 +38,14 @@ class Subscriber(Model):
 
 
 class Expansion(Model):
-    """A message to a list: deliveries are made from `cursor` on, in batches that move it in their own transaction."""
+    """A message to a list: deliveries are made from `reached` on, in batches that move it in their own transaction."""
 
     message_id = pw.BigIntegerField(primary_key=True)
     account_id = pw.IntegerField()
     domain_id = pw.IntegerField()
     list_id = pw.IntegerField(index=True)
     lane_id = pw.IntegerField()
-    cursor = pw.BigIntegerField(default=0)  # the last subscriber that was dealt with
+    reached = pw.BigIntegerField(default=0)  # the last subscriber that was dealt with
     upto = pw.BigIntegerField()  # the last one at accept time
     total = pw.IntegerField()  # active ones at accept time
     made = pw.IntegerField(default=0)  # deliveries so far

@@ -95,4 +95,27 @@ STATUS_WORDS = {
 """A domain's status as people and clients see it."""
 
 CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
+PERMISSIONS = (
+    "send",
+    "read",
+    "write",
+    *(
+        f"{verb}:{noun}"
+        for noun in (
+            "domains",
+            "keys",
+            "smtp",
+            "webhooks",
+            "events",
+            "statistics",
+            "messages",
+            "templates",
+            "lists",
+            "account",
+        )
+        for verb in ("read", "write")
+    ),
+)
+"""What a key of the command API may be limited to; `read` and `write` stand for all of theirs."""
+
 SURFACES = ("octeth", "mailersio", "mailmark", "mailerlogic", "maillayer")

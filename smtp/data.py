@@ -13,9 +13,7 @@ _DISCARDED = 4  # times the limit that a client may go on sending before it is c
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-async def read(
-    reader: asyncio.StreamReader, limit: int, alive: Callable[[], None], keep: int | None = None
-) -> bytes:
+async def read(reader: asyncio.StreamReader, limit: int, alive: Callable[[], None], keep: int | None = None) -> bytes:
     """The raw content up to the one end of data there is, CRLF.CRLF (RFC 5321 §4.1.1.4), dots still doubled.
 
     What the client has pipelined behind it goes back to the reader. `alive` is called for every chunk.
@@ -42,7 +40,7 @@ async def read(
                 reader.feed_data(rest)
             received -= len(rest) + 3
             break
-        if keep is not None and not kept and len(found) > keep:
+        if keep is not None and not kept and len(found) >= keep + 2:
             kept = bytes(found[2 : keep + 2])
         if received > limit or kept:
             del found[: -len(_END) + 1]

@@ -13,9 +13,17 @@ from gateway import config, jobs
 from tasks import bells
 
 DELIVER, ASIDE = "deliver", "aside"
-QUEUE_OF = {jobs.DELIVER: DELIVER, jobs.WEBHOOKS: ASIDE, jobs.HOUSEKEEPING: ASIDE, jobs.SEARCH: ASIDE}
-EXPIRES = 5
-"""Seconds after which a bell says nothing any more: the next sweep has rung by then."""
+QUEUE_OF = {
+    jobs.DELIVER: DELIVER,
+    jobs.WEBHOOKS: ASIDE,
+    jobs.HOUSEKEEPING: ASIDE,
+    jobs.EXPAND: ASIDE,
+    jobs.SEARCH: ASIDE,
+}
+EXPIRES = 60
+"""Seconds after which a bell says nothing any more. It is told by the ringer's clock and judged by the worker's, so
+it is far longer than the five seconds to the next sweep: hosts whose clocks differ must not lose every bell."""
+_KEPT_MS = 10_000
 
 _PREFIX = "commandpost"
 
@@ -61,7 +69,7 @@ def configure(settings: config.Settings) -> Celery:
         options = {"global_keyprefix": f"{prefix}:", "socket_connect_timeout": 2, "socket_keepalive": True}
     else:
         # Bells that nobody hears must not pile up where no worker runs.
-        arguments = {"x-max-length": bells.MOST, "x-message-ttl": 2 * EXPIRES * 1000}
+        arguments = {"x-max-length": bells.MOST, "x-message-ttl": _KEPT_MS}
     app.conf.update(
         broker_url=url,
         broker_transport_options=options,

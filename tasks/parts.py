@@ -20,6 +20,7 @@ from models import database as db
 
 # The tasks register themselves; imported here, they are warm before a part is forked.
 from tasks import deliver as _deliver  # noqa: F401
+from tasks import expand as _expand  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import ringer
 from tasks import search as _search  # noqa: F401

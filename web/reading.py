@@ -1,7 +1,8 @@
 """What a request says: query and body, whatever their form, as one dictionary.
 
 Names come out in lower case at every depth, because clients spell them as they like; only what stands
-inside `Headers` keeps its spelling. REST surfaces with exact names read with `fold=False`.
+inside `Headers` or among the values of a template (`VERBATIM`) keeps its spelling. REST surfaces with
+exact names read with `fold=False`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from werkzeug.formparser import MultiPartParser
 from gateway import errors
 
 MAX_DEPTH = 32
-MAX_FIELDS = 10_000
+MAX_FIELDS = 50_000
 """Names and list items of one request, at all depths together."""
 
-VERBATIM = "headers"
-"""The name below which keys keep their spelling."""
+VERBATIM = frozenset({"headers", "variables", "mergefields", "templatedata", "fields"})
+"""The names below which keys keep their spelling."""
 
 _JSON_TYPES = ("application/json", "text/json")
 _MULTIPART = "multipart/form-data"
@@ -68,6 +69,9 @@ def _bytes(request: Request) -> bytes:
     most = request.max_content_length
     try:
         data = request.get_data(cache=False)
+        if request.content_length is not None and len(data) < min(request.content_length, most or len(data) + 1):
+            # A server that marks its input as terminated ends a body that broke off like any other.
+            raise ClientDisconnected
         if most is None or request.content_length is not None or len(data) < most:
             return data
         # A chunked body is cut off at the limit without a word.
@@ -180,7 +184,7 @@ def nest(pairs: Iterable[tuple[str, str]], *, fold: bool = False) -> dict[str, A
 def _folded(path: list[str]) -> list[str]:
     """The names of a path in lower case, up to the one whose content keeps its spelling."""
     lower = [name.lower() for name in path]
-    end = lower.index(VERBATIM) + 1 if VERBATIM in lower else len(path)
+    end = next((at + 1 for at, name in enumerate(lower) if name in VERBATIM), len(path))
     return lower[:end] + path[end:]
 
 
@@ -223,9 +227,9 @@ class _Counter:
         for name, item in value.items():
             key = name.lower()
             if item.__class__ is dict:
-                item = self._spelled(item, depth + 1) if key == VERBATIM else self.folded(item, depth + 1)
+                item = self._spelled(item, depth + 1) if key in VERBATIM else self.folded(item, depth + 1)
             elif item.__class__ is list:
-                item = self._items(item, depth + 1, key == VERBATIM)
+                item = self._items(item, depth + 1, key in VERBATIM)
             result[key] = item
         return result
 

@@ -55,7 +55,7 @@ def _is_whole(seen: bytes) -> bool:
     return not _EXPECTS.search(seen[: seen.find(b"\r\n\r\n") + 2])
 
 
-class _Reader(SocketUnreader):  # type: ignore[misc]
+class _Reader(SocketUnreader):
     """Reads a socket with one deadline for the whole request, which only real progress moves."""
 
     def __init__(self, sock: Any) -> None:
@@ -69,7 +69,9 @@ class _Reader(SocketUnreader):  # type: ignore[misc]
     def chunk(self, size_hint: int | None = None) -> bytes:
         left = self._started + ARRIVE_SECONDS + self._received / LEAST_RATE - time.monotonic()
         try:
-            self.sock.settimeout(max(0.001, left))
+            if left <= 0:
+                raise TimeoutError
+            self.sock.settimeout(left)
             data: bytes = super().chunk(size_hint)
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the request did not arrive in time") from None
@@ -80,7 +82,7 @@ class _Reader(SocketUnreader):  # type: ignore[misc]
         return data
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]
+class PatientWorker(ThreadWorker):
     """Gunicorn's threads behind a gate: requests wait in the poller until they are there.
 
     What is larger than `WHOLE` is read by threads, but by half of them at most.

@@ -62,7 +62,10 @@ REFUSALS: dict[type[errors.GatewayError], int] = {
     errors.AccountUnverified: UNVERIFIED,
     errors.NotAllowed: FROM,
     errors.SuppressedRecipient: SUPPRESSED,
+    errors.TemplateNotFound: TEMPLATE,
+    errors.ListUnusable: TARGET_LIST,
     errors.QuotaReached: SENDING_LIMIT,
+    errors.SendRateReached: TOO_MANY_REQUESTS,
     errors.RateLimited: TOO_MANY_REQUESTS,
 }
 """The number of each refusal of the engine; every other one is `OTHER` with its own text and status."""

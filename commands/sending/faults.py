@@ -45,7 +45,8 @@ class Faults:
             self.retry_after = int(str(error.data["retry_after"]))
         for kind in type(error).__mro__:
             if kind in REFUSALS:
-                self.add(REFUSALS[kind])
+                number = REFUSALS[kind]
+                self.add(number, TEXTS.get(number, error.message))
                 return
         self.other(error.message, error.status)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from commands.sending import addresses, attachments, codes
+from commands.sending import addresses, attachments, codes, merging
 from commands.sending.addresses import empty
 from commands.sending.faults import Faults, encodable, line_fault
 from gateway import clock, config, errors
@@ -22,7 +22,7 @@ from gateway.services.identity import Caller
 _CONTENT = ("subject", "contenttype", "htmlcontent", "plaincontent", "attachments", "headers", "templateid")
 _PEOPLE = ("from", "to", "cc", "bcc", "replyto", "targetlistid")
 _HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "listid", "subscriberid", "journeyid", "actionid")
-FIELDS = frozenset(_CONTENT + _PEOPLE + _HANDLING)
+FIELDS = frozenset(_CONTENT + _PEOPLE + _HANDLING + merging.VARIABLES)
 """What is read, in lower case; every other parameter is ignored."""
 
 SUBJECT_LENGTH = 998
@@ -89,10 +89,11 @@ def read(params: Params, caller: Caller | None, sender_name: str | None, faults:
         track_links=_flag(params, "TrackLinks", faults),
         send_at_ms=_send_at(params.get("sendat"), faults),
         defaults=_defaults(params, caller, faults),
+        template_id=merging.read_template(params, caller, faults),
+        list_id=merging.read_list(params, caller, faults),
+        variables=merging.read_variables(params, faults),
     )
-    if not empty(params.get("targetlistid")):
-        faults.add(codes.TARGET_LIST)
-    elif empty(params.get("to")):
+    if draft.list_id is None and empty(params.get("to")):
         faults.add(codes.TO_COUNT)
     return None if faults else draft
 
@@ -100,8 +101,6 @@ def read(params: Params, caller: Caller | None, sender_name: str | None, faults:
 def _content(params: Params, size: int, faults: Faults) -> tuple[str, str | None, str | None]:
     """Subject, HTML and plain text; a template brings its own, so then they may be absent."""
     templated = not empty(params.get("templateid"))
-    if templated:
-        faults.add(codes.TEMPLATE)
     subject = _subject(params.get("subject"), templated, faults)
     html = _text(params, "HtmlContent", size, faults)
     text = _text(params, "PlainContent", size, faults)

@@ -7,6 +7,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -54,9 +55,10 @@ class SigningKey:
     private: PrivateKey = field(repr=False)
 
     def sign(self, data: bytes) -> bytes:
-        if isinstance(self.private, rsa.RSAPrivateKey):
-            return self.private.sign(data, _PADDING, _SHA256)
-        return self.private.sign(hashlib.sha256(data).digest())  # RFC 8463 §3: the hash is what is signed
+        if self.algorithm == RSA:
+            return cast(rsa.RSAPrivateKey, self.private).sign(data, _PADDING, _SHA256)
+        # RFC 8463 §3: the hash is what is signed
+        return cast(ed25519.Ed25519PrivateKey, self.private).sign(hashlib.sha256(data).digest())
 
 
 def generate(algorithm: str) -> KeyPair:
@@ -156,16 +158,15 @@ def _signed_headers(head: bytes) -> tuple[str, bytes]:
         key = name.rstrip(b" \t").lower()
         if key in _SIGNED:
             found.setdefault(key, []).append(key + b":" + _canonical_value(value) + b"\r\n")
-    names: list[str] = []
-    fields: list[bytes] = []
-    for key in SIGNED:
-        there = found.get(key, ())
-        fields.extend(reversed(there))
-        names.extend([key.decode("ascii")] * (len(there) + 1))
-    return _folded_names(names), b"".join(fields)
+    there = [found.get(key, []) for key in SIGNED]
+    fields = [field for same in there for field in reversed(same)]
+    return _names(tuple(map(len, there))), b"".join(fields)
 
 
-def _folded_names(names: list[str]) -> str:
+@functools.lru_cache(maxsize=256)
+def _names(counts: tuple[int, ...]) -> str:
+    """The `h=` list, folded, of a message that has each of `SIGNED` so many times."""
+    names = [key.decode("ascii") for key, count in zip(SIGNED, counts, strict=True) for _ in range(count + 1)]
     lines = [""]
     for name in names:
         if lines[-1] and len(lines[-1]) + len(name) > 70:

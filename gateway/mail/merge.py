@@ -154,7 +154,7 @@ class _Context(RenderContext):
             raise _Stopped("it takes too long")
 
     @property
-    def disabled_tags(self) -> list[str]:  # type: ignore[override]
+    def disabled_tags(self) -> list[str]:
         """None here; every node asks for it before it renders, which is where the steps are counted."""
         self._steps += 1
         if self._steps > STEPS_MOST:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway import clock, errors
@@ -32,8 +32,15 @@ class SenderKey:
     used_ms: int | None
 
 
-def add(*, caller: Caller, domain_id: int, description: str, defaults: Mapping[str, str] | None = None) -> SenderKey:
-    """Make a key that sends for the domain; raises `NotFound`."""
+def add(
+    *,
+    caller: Caller,
+    domain_id: int,
+    description: str,
+    defaults: Mapping[str, str] | None = None,
+    permissions: Iterable[str] = (),
+) -> SenderKey:
+    """Make a key of the domain, for everything or only for `permissions`; raises `NotFound`, `Invalid`."""
 
     def work(tx: Transaction) -> SenderKey:
         domain = domains.find(caller=caller, domain_id=domain_id)
@@ -42,6 +49,7 @@ def add(*, caller: Caller, domain_id: int, description: str, defaults: Mapping[s
             account_id=caller.account_id,
             domain_id=domain.id,
             surface=SURFACE,
+            scopes=permissions,
             description=description,
             defaults=defaults,
         )

@@ -6,6 +6,7 @@ from gateway import clock
 from gateway.mail import verp
 from gateway.services import contents
 from models import database as db
+from models.group_commit import in_shared_transaction
 
 KIND_CAPTURED = "captured"
 
@@ -34,4 +35,4 @@ def store(mail_from: str, rcpt: str, message: bytes) -> None:
             ),
         )  # fmt: skip
 
-    db.in_transaction(work)
+    in_shared_transaction(work)

@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
-from gateway import clock, config
+from gateway import clock, config, errors
 from gateway.mail import verp
 from gateway.services import captures, journal, lanes, outcomes, recovery, rendering, senders, suppressions
 from gateway.services.lanes import Claimed
@@ -35,7 +36,7 @@ RENEW_EVERY_S = 20.0
 START_MARGIN_MS = 30_000
 """A message is not started with less of its lease left than this."""
 
-TAKE_OVER_AFTER_S = 3.0
+TAKE_OVER_AFTER_S = 5.0
 """Calm needed before leases that ran out are taken over: after an outage their holders write first what they know."""
 
 _CLOSE_S = 20.0
@@ -105,9 +106,9 @@ class Engine:
         return count
 
     def _claim(self, limit: int) -> list[Claimed]:
-        calm = min(time.monotonic() - self._born, db.calm_s()) >= TAKE_OVER_AFTER_S
+        young = time.monotonic() - self._born < TAKE_OVER_AFTER_S
         try:
-            return lanes.claim(self._rounds, self._journal.claimed, limit, take_over=calm)
+            return lanes.claim(self._rounds, self._journal.claimed, limit, calm_s=inf if young else TAKE_OVER_AFTER_S)
         except Exception as error:
             # The answer to a commit may be what was lost: then the rows are ours and nobody knows it.
             with self._change:
@@ -127,9 +128,10 @@ class Engine:
             self._doubtful |= self._journal.unconfirmed()
         try:
             jobs = self._prepare(claimed)
-        except Exception:
+        except Exception as error:
             # Nothing of the batch may be lost from sight: none of it was handed out, so all of it goes back.
-            _log.exception("batch_not_prepared", extra={"deliveries": len(claimed)})
+            cause = None if isinstance(error, db.StoreUnavailable) else error
+            _log.warning("batch_not_prepared", extra={"deliveries": len(claimed)}, exc_info=cause)
             with self._change:
                 self._unstarted.extend(pair for pair in pairs if pair in self._held)
             time.sleep(0.2)
@@ -174,7 +176,7 @@ class Engine:
             except db.StoreUnavailable:
                 raise
             except Exception:
-                _log.exception("message_not_read", extra={"message": message_id})
+                _log.exception("message_not_read", extra={"message_id": message_id})
         return found
 
     def _blocked(self, claimed: list[Claimed]) -> dict[tuple[int, int, str], suppressions.Suppressed]:
@@ -231,7 +233,7 @@ class Engine:
             try:
                 transport = self._transport(row.route)
                 name = transport.name
-                message = job.message.rendered()
+                message = job.message.rendered(row.id, row.rcpt, row.merge)
                 connection = connections.get(name)
                 if connection is None:
                     connection = connections[name] = transport.open()
@@ -241,6 +243,14 @@ class Engine:
                     message=message,
                     on_data=functools.partial(self._journal.sending, (row.id, row.fence)),
                 )
+            except errors.InvalidTemplate as error:
+                if self._unmergeable(row, error.message):
+                    continue
+                outcome = _ours("the outcome of an attempt could not be written")
+            except db.StoreUnavailable:  # the message could not be read; nothing of it was sent
+                with self._change:
+                    self._unstarted.append((row.id, row.fence))
+                continue
             except Exception as error:  # a bug of ours must not lose the message nor the thread
                 _log.exception("attempt_crashed", extra={"delivery": row.id})
                 outcome = _ours(f"internal error: {type(error).__name__}")
@@ -248,6 +258,18 @@ class Engine:
         for connection in connections.values():
             with contextlib.suppress(Exception):
                 connection.close()
+
+    def _unmergeable(self, row: Claimed, reason: str) -> bool:
+        """End a delivery whose recipient's fields make the template fail each time; False: it could not be written."""
+        try:
+            outcomes.settle(
+                [row.id], DeliveryState.FAILED, EventKind.FAILED, {"reason": reason}, fences={row.id: row.fence}
+            )
+        except Exception:
+            _log.exception("outcome_not_written", extra={"delivery": row.id})
+            return False
+        self._forget((row.id, row.fence))
+        return True
 
     def _finish(self, row: Claimed, outcome: Outcome, transport: str, started_ms: int) -> None:
         done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms)

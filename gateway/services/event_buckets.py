@@ -77,8 +77,9 @@ _WALKS: dict[str, Callable[[_Row], str]] = {
     "sender": lambda row: str(row[6]),
 }
 FIELDS = (
-    "eventType", "event", "bounceType", "logLevel", "day", "hour", "tag", "recipientDomain", "recipient", "mx", "response",
-    "category", "code", "enhancedCode", "transport", "verdict", "url", "ip", "userAgent", "messageId", "subject", "from",
+    "eventType", "event", "bounceType", "logLevel", "day", "hour", "tag", "recipientDomain", "recipient", "mx",
+    "response", "category", "code", "enhancedCode", "transport", "verdict", "url", "ip", "userAgent", "messageId",
+    "subject", "from",
 )  # fmt: skip
 """What events can be counted by; case, `_` and `-` in a name make no difference."""
 
@@ -92,7 +93,7 @@ def buckets(*, caller: Caller, domain_id: int, field: str = "", size: int = 10, 
     name = re.sub(r"[\s_-]", "", field).lower() or "eventtype"
     if not (name in _KINDS or name in _FACETS or name in _WALKS or name in _DAYS or name in _TAGS):
         raise errors.Invalid("'AggregatedField' should be one of " + ", ".join(FIELDS), field="AggregatedField")
-    domain = domains.find(caller=caller, domain_id=domain_id)
+    domain = domains.find(caller=caller, domain_id=domain_id, past=True)
     counts: Counter[str] = Counter()
     partial = False
     if name in _KINDS:
@@ -117,13 +118,15 @@ def buckets(*, caller: Caller, domain_id: int, field: str = "", size: int = 10, 
 def _replies(top: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     if not top:
         return []
-    texts = dict(db.rows(f"SELECT id, text FROM reply WHERE id IN ({','.join('?' * len(top))})", [int(v) for v, _ in top]))
+    texts = dict(
+        db.rows(f"SELECT id, text FROM reply WHERE id IN ({','.join('?' * len(top))})", [int(v) for v, _ in top])
+    )
     return [(str(texts.get(int(value), value)), n) for value, n in top]
 
 
 def _walk(domain_id: int, days: Period, read: Callable[[_Row], str], counts: Counter[str]) -> bool:
     deadline = time.monotonic() + _BUDGET_S
-    straight = "STRAIGHT_JOIN " if db.dialect() == "mysql" else ""
+    straight, primary = ("STRAIGHT_JOIN ", " FORCE INDEX (PRIMARY)") if db.dialect() == "mysql" else ("", "")
     from_ms, to_ms = days.first * clock.DAY_MS, (days.last + 1) * clock.DAY_MS - 1
     before = INT64
     if to_ms < clock.now_ms():
@@ -133,7 +136,8 @@ def _walk(domain_id: int, days: Period, read: Callable[[_Row], str], counts: Cou
         rows = db.rows(
             f"SELECT {straight}e.at_ms, e.rcpt, e.ip, e.data, m.uuid, m.subject, m.from_addr, m.tags, m.headers, e.id"
             f" FROM (SELECT id FROM event {BY_ID[db.dialect()]} WHERE domain_id = ? AND id < ? AND id >= ?"
-            " ORDER BY id DESC LIMIT ?) AS some JOIN event e ON e.id = some.id JOIN message m ON m.id = e.message_id",
+            f" ORDER BY id DESC LIMIT ?) AS some JOIN event e{primary} ON e.id = some.id"
+            f" JOIN message m{primary} ON m.id = e.message_id",
             (domain_id, before, after, _WALKED),
         )
         for row in rows:

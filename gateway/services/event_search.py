@@ -49,9 +49,18 @@ def read_cursor(text: str) -> tuple[int, int]:
 
 
 def matching(
-    wanted: Wanted, node: Node, *, domain_name: str, message_id: int | None = None, cursor: str = ""
+    wanted: Wanted,
+    node: Node,
+    *,
+    domain_name: str,
+    message_id: int | None = None,
+    cursor: str = "",
+    counted_most: int = COUNTED_MOST,
 ) -> Matches:
-    """The matching events of the domain, or of one message of it, after the cursor."""
+    """The matching events of the domain, or of one message of it, after the cursor.
+
+    The total ends at `counted_most`, or with the page where that is later.
+    """
     deadline = time.monotonic() + _BUDGET_S
     after = read_cursor(cursor) if cursor else (INT64, 0)
     short = False
@@ -68,8 +77,8 @@ def matching(
         else:
             tail, short = _tail(wanted.domain_id, before)
             blocks = _merged(plan, tail, before)
-    matches = _Search(wanted, node, deadline).through(blocks, after)
-    if short and not matches.partial and matches.total < COUNTED_MOST:
+    matches = _Search(wanted, node, deadline, counted_most).through(blocks, after)
+    if short and not matches.partial and matches.total < counted_most:
         matches.partial = True
     return matches
 
@@ -124,6 +133,7 @@ class _Search:
     wanted: Wanted
     node: Node
     deadline: float
+    counted_most: int
     matches: Matches = field(default_factory=Matches)
     messages: dict[int, event_texts.Message] = field(default_factory=dict)
 
@@ -133,7 +143,7 @@ class _Search:
             if not self._block({message: found[message] for message in found if message <= after[0]}, after):
                 break
             if below and self._late():
-                self._stop(f"{below}-{INT64 // 10}")
+                self._stop(f"{below - 1}-0")
                 break
         return self.matches
 
@@ -143,7 +153,7 @@ class _Search:
 
     @property
     def _counted(self) -> bool:
-        return self._full and self.matches.total >= max(COUNTED_MOST, self.wanted.start + self.wanted.count)
+        return self._full and self.matches.total >= max(self.counted_most, self.wanted.start + self.wanted.count)
 
     def _late(self) -> bool:
         return time.monotonic() > self.deadline
@@ -164,9 +174,7 @@ class _Search:
             self._events([message for message, where in found.items() if where == MAYBE], after),
             self._of_deliveries({m: where for m, where in found.items() if isinstance(where, frozenset)}, after),
         ]
-        looked = 0
-        for event in heapq.merge(*streams, key=lambda event: (-event[1], event[0])):
-            looked += 1
+        for looked, event in enumerate(heapq.merge(*streams, key=lambda event: (-event[1], event[0])), 1):
             if len(event) == 2 or self._matches(event):
                 self._take(event)
                 if self._counted:
@@ -179,11 +187,12 @@ class _Search:
     def _judge_messages(self, found: Found) -> None:
         """Read the texts of what is not sure; leave out what cannot match, whatever its events say."""
         self.messages = {}
+        primary = " FORCE INDEX (PRIMARY)" if db.dialect() == "mysql" else ""
         unsure = [message for message, where in found.items() if where != SURE]
         for start in range(0, len(unsure), _MESSAGES):
             some = unsure[start : start + _MESSAGES]
             for id_, *columns in db.rows(
-                f"SELECT id, {event_texts.MESSAGE_COLUMNS} FROM message WHERE id IN ({', '.join('?' * len(some))})",
+                f"SELECT id, {event_texts.MESSAGE_COLUMNS} FROM message{primary} WHERE id IN ({', '.join('?' * len(some))})",
                 some,
             ):
                 self.messages[id_] = event_texts.of_message(*columns)

@@ -1,7 +1,7 @@
-"""A message to a list becomes deliveries: in batches that move a cursor in their own transaction.
+"""A message to a list becomes deliveries: in batches that move `reached` in their own transaction.
 
 Accepting stores one row here. Whoever is killed between two batches has done nothing by halves, so nobody
-is left out and nobody gets the message twice; the sweep goes on where the cursor stands.
+is left out and nobody gets the message twice; the sweep goes on from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH = 1_000
 _GAP_S = 0.005
 _CHUNK = 200
 _COLUMNS = (
-    "message_id, account_id, domain_id, list_id, lane_id, cursor, upto, made, due_ms, expires_ms, accepted_ms,"
+    "message_id, account_id, domain_id, list_id, lane_id, reached, upto, made, due_ms, expires_ms, accepted_ms,"
     " ends_as, end_reason"
 )
 _BY_ID = {"sqlite": "INDEXED BY subscriber_list_id_id", "mysql": "FORCE INDEX (subscriber_list_id_id)"}
@@ -39,7 +39,7 @@ class _Expansion:
     domain_id: int
     list_id: int
     lane_id: int
-    cursor: int
+    reached: int
     upto: int
     made: int
     due_ms: int
@@ -76,8 +76,8 @@ def start(
 ) -> None:
     """Part of the accepting transaction: from its commit on, everyone up to the subscriber `upto` gets a delivery."""
     tx.execute(
-        "INSERT INTO expansion (message_id, account_id, domain_id, list_id, lane_id, cursor, upto, total, made, due_ms,"
-        " expires_ms, accepted_ms, end_reason) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '')",
+        "INSERT INTO expansion (message_id, account_id, domain_id, list_id, lane_id, reached, upto, total, made,"
+        " due_ms, expires_ms, accepted_ms, end_reason) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '')",
         (message_id, account_id, domain_id, list_id, lane_id, upto, total, due_ms, expires_ms, now_ms),
     )
     tx.after_commit(lambda: jobs.ring(jobs.EXPAND), key=jobs.EXPAND)
@@ -118,13 +118,13 @@ def _batch(tx: db.Transaction, message_id: int) -> tuple[bool, int]:
     people = tx.rows(
         f"SELECT id, email, fields, status, status_ms FROM subscriber {_BY_ID[tx.dialect]}"
         " WHERE list_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
-        (job.list_id, job.cursor, job.upto, BATCH),
+        (job.list_id, job.reached, job.upto, BATCH),
     )
     rows = _fates(tx, job, people, now)
     made = _insert(tx, job, rows) if rows else []
     over = len(people) < BATCH
     tx.execute(
-        "UPDATE expansion SET cursor = ?, made = made + ?, done_ms = ? WHERE message_id = ?",
+        "UPDATE expansion SET reached = ?, made = made + ?, done_ms = ? WHERE message_id = ?",
         (people[-1][0] if people else job.upto, len(rows), now if over else None, message_id),
     )
     if any(row.state is DeliveryState.QUEUED for row in rows) and job.due_ms <= now:

@@ -38,16 +38,21 @@ _COUNTED = {
 }
 
 
-def sentence(message: MessageRow, states: Mapping[DeliveryState, int], fates: Sequence[Fate]) -> str:
-    """When the message was accepted and what became of it: of one recipient all, of several how many each."""
+def sentence(message: MessageRow, states: Mapping[DeliveryState, int], fates: Sequence[Fate], to_come: int = 0) -> str:
+    """When the message was accepted and what became of it: of one recipient all, of several how many each.
+
+    `to_come` deliveries of its list are not made yet.
+    """
     begin = f"Accepted for {message.domain} at {_time(message.created_ms)}"
     if not message.live:
         begin += " with a test key, whose mail is captured and not sent"
     total = sum(states.values())
-    if total == 1 and len(fates) == 1:
+    if to_come:
+        begin += f", whose list has {to_come} deliveries to come"
+    if total == 1 and not to_come and len(fates) == 1:
         return f"{begin}; the delivery to {fates[0].recipient} {fate(fates[0])}."
     if not total:
-        return f"{begin}; it has no such recipient."
+        return f"{begin}; {'none is made yet' if to_come else 'it has no such recipient'}."
     parts = [_COUNTED[state].format(states[state]) for state in sorted(states)]
     return f"{begin}; of {total} deliveries: {', '.join(parts)}."
 

@@ -109,7 +109,15 @@ def explain(
         )
         for id_, rcpt, state, tried, due_ms, expires_ms, paused, cause in rows
     ]  # fmt: skip
-    text = explanation_words.sentence(message, states, fates)
+    to_come = 0
+    if not recipient:
+        to_come = sum(
+            max(0, int(total - made))
+            for total, made in db.rows(
+                "SELECT total, made FROM expansion WHERE message_id = ? AND done_ms IS NULL", (message.id,)
+            )
+        )
+    text = explanation_words.sentence(message, states, fates, to_come)
     return Explanation(message, text, states, fates, events[None], partial)
 
 

@@ -65,6 +65,10 @@ class Caller:
     def is_operator(self) -> bool:
         return self.role == ROLE_OPERATOR
 
+    def allows(self, permission: str) -> bool:
+        """Whether the key may do this: `read` stands for every `read:…`; a key without scopes may do all."""
+        return not self.scopes or permission in self.scopes or permission.partition(":")[0] in self.scopes
+
 
 _PLAN = tuple(item.name for item in fields(Limits))
 _ACCOUNT = "a.id, a.email, a.role, a.status, a.options, " + ", ".join(f"p.{name}" for name in _PLAN)

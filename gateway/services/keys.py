@@ -11,7 +11,7 @@ import peewee
 from gateway import clock, errors, ids, vault
 from models.api import ApiKey
 from models.database import Transaction, in_transaction
-from models.vocabulary import SURFACES
+from models.vocabulary import PERMISSIONS, SURFACES
 
 _PREFIXES: dict[str, tuple[str, str]] = {  # surface: (live, test)
     "mailersio": ("mio_live_", "mio_test_"),
@@ -43,6 +43,10 @@ def create_key(
     """
     if surface not in SURFACES:
         raise errors.Invalid(f"The surface should be one of {', '.join(SURFACES)}.", field="surface")
+    scopes = sorted(set(scopes))
+    if surface == "octeth" and (unknown := [scope for scope in scopes if scope not in PERMISSIONS]):
+        known = ", ".join(PERMISSIONS)
+        raise errors.Invalid(f"{unknown[0][:64]} is no permission: it should be one of {known}.", field="scopes")
     if value is not None:
         check_value(value)
     text = value if value is not None else _fresh(surface, live)
@@ -57,7 +61,7 @@ def create_key(
             account_id=account_id,
             domain_id=domain_id,
             surface=surface,
-            scopes=json.dumps(sorted(set(scopes))),
+            scopes=json.dumps(scopes),
             live=live,
             strict=strict,
             fingerprint=vault.fingerprint(text),

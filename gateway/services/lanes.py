@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway import clock
+from gateway import clock, ids
 from models import database as db
 from models.vocabulary import DeliveryState, LaneKind, Stream
 
@@ -113,13 +113,14 @@ def claim(
     journal_claim: Callable[[Sequence[tuple[int, int]], int], None] | None = None,
     limit: int = BATCH,
     *,
-    take_over: bool = True,
+    calm_s: float = 0.0,
 ) -> list[Claimed]:
     """Take up to `limit` due deliveries, fairly over the lanes, and hold them for `LEASE_MS`.
 
     `journal_claim` gets (id, fence) pairs and their lease inside the transaction: a journal that misses a claim
     would cost a lease of waiting. One that names a claim which was rolled back must tell it by its lease, for the
-    next claimer gets the same fence. Without `take_over`, leases that ran out are left to their holders.
+    next claimer gets the same fence. Until the database has been there for `calm_s` seconds, as far as this process
+    knows, leases that ran out are left to their holders.
     """
     chosen = rounds.choose(ready_lanes(clock.now_ms()))
     if not chosen:
@@ -129,10 +130,12 @@ def claim(
 
     def work(tx: db.Transaction) -> list[Claimed]:
         now = clock.now_ms()
-        lease = now + LEASE_MS
+        # Spread over a second or two, so that its end also tells one claim from the next under the same fence.
+        lease = now + LEASE_MS + round(1000 * ids.jitter(1.0))
         lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
         force = "FORCE INDEX (delivery_lane_id_due_ms)" if tx.dialect == "mysql" else ""
-        free = "" if take_over else f" AND state <> {int(DeliveryState.CLAIMED)}"
+        # Judged here: it is the beginning of the transaction that finds out that a connection was lost.
+        free = "" if db.calm_s() >= calm_s else f" AND state <> {int(DeliveryState.CLAIMED)}"
         taken: list[Claimed] = []
         for lane in chosen:
             taken += [

@@ -80,10 +80,12 @@ def update(*, caller: Caller, list_id: int, name: str) -> MailList:
 def delete(*, caller: Caller, list_id: int) -> None:
     """Raises `NotFound`. A message that was accepted for the list still goes to all of it."""
     gone = db.in_transaction(
-        lambda tx: tx.execute(
-            "UPDATE mail_list SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
-            (clock.now_ms(), list_id, caller.account_id),
-        ).rowcount
+        lambda tx: (
+            tx.execute(
+                "UPDATE mail_list SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
+                (clock.now_ms(), list_id, caller.account_id),
+            ).rowcount
+        )
     )
     if not gone:
         raise errors.NotFound(what="list")
@@ -103,6 +105,17 @@ def audience(tx: db.Transaction, *, account_id: int, list_id: int) -> tuple[int,
         (list_id, int(SubscriberStatus.ACTIVE)),
     )[0]
     return int(count), int(last or 0)
+
+
+def has_audience(*, caller: Caller, list_id: int) -> bool:
+    """Whether a message may go to the list: it is the account's and somebody is active on it."""
+    return bool(
+        db.rows(
+            "SELECT l.id FROM mail_list l WHERE l.id = ? AND l.account_id = ? AND l.deleted_ms IS NULL"
+            " AND EXISTS (SELECT 1 FROM subscriber s WHERE s.list_id = l.id AND s.status = ?)",
+            (list_id, caller.account_id, int(SubscriberStatus.ACTIVE)),
+        )
+    )
 
 
 def collect() -> tuple[int, bool]:
@@ -131,7 +144,9 @@ def _collect_from(tx: db.Transaction, list_id: int) -> int:
     # A message may have been accepted since this list was picked.
     if not found or tx.rows("SELECT 1 FROM expansion WHERE list_id = ? AND done_ms IS NULL LIMIT 1", (list_id,)):
         return 0
-    where, params = ("", [list_id]) if found[0][0] is not None else (" AND status = ?", [list_id, int(SubscriberStatus.REMOVED)])
+    where, params = (
+        ("", [list_id]) if found[0][0] is not None else (" AND status = ?", [list_id, int(SubscriberStatus.REMOVED)])
+    )
     rows = tx.rows(f"SELECT id FROM subscriber WHERE list_id = ?{where} LIMIT {_BATCH}", params)
     if rows:
         marks = ",".join("?" * len(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -12,10 +12,11 @@ import pymysql
 from gateway import clock, config, errors, ids, jobs
 from gateway.mail import address, container
 from gateway.mail.draft import Draft, Mailbox
-from gateway.services import contents, lanes, ledger, quotas, senders, suppressions
+from gateway.services import contents, expansions, lanes, ledger, lists, personal, quotas, senders, suppressions
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
 from models import database as db
+from models.group_commit import in_shared_transaction
 from models.vocabulary import ACCOUNT_DISABLED, ACCOUNT_UNVERIFIED, DeliveryState, EventKind, Stream
 
 KIND_PARTS, KIND_MIME = "parts", "mime"
@@ -58,11 +59,12 @@ def accept(caller: Caller, draft: Draft) -> Accepted:
     """Check, route and store a draft; returns once it is durable.
 
     Raises `AccountDisabled`, `AccountUnverified`, `DomainGone`, `DomainNotActive`, `NotAllowed` (a From
-    that is not the domain's), `Invalid`, `TooLarge`, `QuotaReached`, `SuppressedRecipient` (nobody is
-    left), `IdempotencyMismatch`, `IdempotencyRunning`; then nothing is stored.
+    that is not the domain's), `TemplateNotFound`, `InvalidTemplate`, `ListUnusable`, `Invalid`, `TooLarge`,
+    `QuotaReached`, `SuppressedRecipient` (nobody is left), `IdempotencyMismatch`, `IdempotencyRunning`; then
+    nothing is stored. Of a message to a list, whoever must not be written to is told from the rest later.
     """
     prepared = _prepare(caller, draft)
-    return db.in_transaction(lambda tx: _store(tx, prepared))
+    return in_shared_transaction(lambda tx: _store(tx, prepared))
 
 
 def check_sender(caller: Caller) -> senders.Sender:
@@ -83,8 +85,11 @@ def _prepare(caller: Caller, draft: Draft) -> _Prepared:
     sender = check_sender(caller)
     if not address.same_or_subdomain(draft.sender.domain, sender.name):
         raise errors.NotAllowed("The From address does not belong to the sender domain.", field="From")
+    draft = personal.prepare(caller, draft)
+    if draft.list_id is not None:
+        draft = replace(draft, stream=Stream.BULK)
     recipients = _recipients(draft)
-    if not recipients:
+    if not recipients and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
     settings = config.settings()
     now = clock.now_ms()
@@ -147,6 +152,10 @@ def _headers(draft: Draft) -> dict[str, Any]:
         found["custom"] = [list(pair) for pair in draft.headers]
     if draft.defaults:
         found["defaults"] = draft.defaults
+    if draft.list_id is not None:
+        found["list"] = draft.list_id
+        if draft.variables:
+            found["variables"] = draft.variables
     return found
 
 
@@ -159,12 +168,19 @@ def _store(tx: db.Transaction, prepared: _Prepared) -> Accepted:
     earlier = _claim_idempotency(tx, prepared)
     if earlier is not None:
         return earlier
-    quotas.spend(tx, account_id=caller.account_id, plan=caller.plan, emails=len(prepared.recipients))
+    count, last = len(prepared.recipients), 0
+    if draft.list_id is not None:
+        count, last = lists.audience(tx, account_id=caller.account_id, list_id=draft.list_id)
+        if not count:
+            raise errors.ListUnusable(what="list")
+    quotas.spend(tx, account_id=caller.account_id, plan=caller.plan, emails=count)
     blocked = suppressions.check(tx, account_id=caller.account_id, domain_id=sender.id, addresses=prepared.recipients)
     suppressed = [rcpt for rcpt in prepared.recipients if rcpt in blocked]
-    if len(suppressed) == len(prepared.recipients):
+    if suppressed and len(suppressed) == count:
         raise errors.SuppressedRecipient(addresses=suppressed)
     verdicts = [*prepared.verdicts, {"gate": "suppression", "blocked": len(suppressed)}]
+    if draft.list_id is not None:  # suppression is decided for each, when its delivery is made
+        verdicts[-1] = {"gate": "list", "list": draft.list_id, "recipients": count}
     uuid = ids.new_uuid()
     cursor = tx.execute(
         "INSERT INTO message (uuid, account_id, domain_id, api_key_id, smtp_login_id, stream, live, content_id,"
@@ -193,12 +209,31 @@ def _store(tx: db.Transaction, prepared: _Prepared) -> Accepted:
         ),
     )
     message_id = int(cursor.lastrowid)
-    _insert_deliveries(tx, message_id, prepared, set(suppressed))
+    if draft.list_id is None:
+        _insert_deliveries(tx, message_id, prepared, set(suppressed))
+    else:
+        _expand(tx, message_id, prepared, draft.list_id, count, last)
     _finish_idempotency(tx, prepared, message_id, str(uuid))
-    ledger.record(tx, _facts(tx, message_id, prepared, suppressed, blocked))
-    if prepared.due_ms <= prepared.now_ms:
+    ledger.record(tx, _facts(tx, message_id, prepared, count, suppressed, blocked))
+    if prepared.due_ms <= prepared.now_ms and draft.list_id is None:
         tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
     return Accepted(str(uuid), suppressed=suppressed)
+
+
+def _expand(tx: db.Transaction, message_id: int, prepared: _Prepared, list_id: int, total: int, upto: int) -> None:
+    expansions.start(
+        tx,
+        message_id=message_id,
+        account_id=prepared.caller.account_id,
+        domain_id=prepared.sender.id,
+        list_id=list_id,
+        lane_id=prepared.lane_id,
+        upto=upto,
+        total=total,
+        due_ms=prepared.due_ms,
+        expires_ms=prepared.expires_ms,
+        now_ms=prepared.now_ms,
+    )
 
 
 def _insert_deliveries(tx: db.Transaction, message_id: int, prepared: _Prepared, suppressed: set[str]) -> None:
@@ -230,12 +265,15 @@ def _facts(
     tx: db.Transaction,
     message_id: int,
     prepared: _Prepared,
+    count: int,
     suppressed: Sequence[str],
     blocked: dict[str, suppressions.Suppressed],
 ) -> list[Fact]:
     """`accepted` once for the message; for each recipient `queued` until its time has come, or `suppressed`."""
     sender, tags = prepared.sender, prepared.draft.tags
-    base: dict[str, Any] = {"recipients": len(prepared.recipients)}
+    base: dict[str, Any] = {"recipients": count}
+    if prepared.draft.list_id is not None:
+        base["list"] = prepared.draft.list_id
     if prepared.draft.metadata:
         base["metadata"] = prepared.draft.metadata
     facts = [
@@ -251,7 +289,7 @@ def _facts(
         )
     ]
     scheduled = prepared.due_ms > prepared.now_ms
-    if not scheduled and not suppressed:
+    if not prepared.recipients or (not scheduled and not suppressed):
         return facts
     deliveries = {
         rcpt: delivery_id

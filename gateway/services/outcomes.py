@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from models.vocabulary import DeliveryState, EventKind
 
 _REPLY_LENGTH = 4096
 _log = logging.getLogger("commandpost.outcomes")
+_JOURNALLED = tuple(field.name for field in dataclasses.fields(Outcome) if field.name != "dialogue")
 _MX_NAME = re.compile(r"^[^\[:\s]+")
 
 
@@ -40,7 +42,7 @@ class Done:
 
     def dump(self) -> bytes:
         """One line for the journal; the dialogue stays out, it is only for people."""
-        fields = {k: v for k, v in asdict(self.outcome).items() if v not in (None, "") and k != "dialogue"}
+        fields = {name: value for name in _JOURNALLED if (value := getattr(self.outcome, name)) not in (None, "")}
         return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms})
 
     @classmethod

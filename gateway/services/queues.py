@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config, errors, jobs
-from gateway.services import domains, ledger, message_rows
+from gateway.services import domains, expansions, ledger, message_rows
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
 from gateway.services.message_rows import MessageRow
@@ -61,25 +61,26 @@ def clear_domain(*, caller: Caller, domain_id: int) -> int:
     What is accepted meanwhile stays. Raises `NotFound`.
     """
     domain = domains.find(caller=caller, domain_id=domain_id)
-    data = {"reason": "the queue of the domain was cleared"}
-    return _end_domain(caller.account_id, domain.id, _FAILED, data)
+    return _end_domain(caller.account_id, domain.id, _FAILED, "the queue of the domain was cleared")
 
 
 def cancel_domain(*, account_id: int, domain_id: int, reason: str) -> int:
     """Cancel what waits of the domain, with an event each; returns how many."""
-    return _end_domain(account_id, domain_id, _CANCELED, {"reason": reason})
+    return _end_domain(account_id, domain_id, _CANCELED, reason)
 
 
 def cancel_message(*, caller: Caller, message_id: str) -> Changed:
     """Take back what waits of a message, with an event each; raises `NotFound`."""
     message = message_rows.find(caller=caller, message_id=message_id)
+    reason = "the sender took it back"
+    to_come = db.in_transaction(lambda tx: _end_expansions(tx, _CANCELED, reason, message_id=message.id))
 
     def batch(tx: db.Transaction, after: int) -> tuple[int, int]:
         found = _waiting(tx, "message_id = ? AND id > ?", (message.id, after), order="id")
-        _end(tx, found, _CANCELED, {"reason": "the sender took it back"})
+        _end(tx, found, _CANCELED, {"reason": reason})
         return len(found), found[-1].id if len(found) == _BATCH else 0
 
-    return Changed(_through(batch), _in_flight(message.id))
+    return Changed(to_come + _through(batch), _in_flight(message.id))
 
 
 def reschedule_message(*, caller: Caller, message_id: str, at_ms: int) -> Changed:
@@ -97,13 +98,18 @@ def reschedule_message(*, caller: Caller, message_id: str, at_ms: int) -> Change
     hours = settings.bulk_hours if message.stream is Stream.BULK else settings.transactional_hours
     expires_ms = due_ms + hours * 3_600_000
 
+    def to_come(tx: db.Transaction) -> int:
+        expansions.move(tx, message_id=message.id, due_ms=due_ms, expires_ms=expires_ms)
+        return _to_come(tx, message_id=message.id)
+
     def batch(tx: db.Transaction, after: int) -> tuple[int, int]:
         moved = _move(tx, message, after, due_ms, expires_ms)
         if moved and due_ms <= now:
             tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
         return len(moved), moved[-1] if len(moved) == _BATCH else 0
 
-    return Changed(_through(batch), _in_flight(message.id), due_ms)
+    coming = db.in_transaction(to_come)
+    return Changed(coming + _through(batch), _in_flight(message.id), due_ms)
 
 
 def _move(tx: db.Transaction, message: MessageRow, after: int, due_ms: int, expires_ms: int) -> list[int]:
@@ -139,25 +145,41 @@ def _move(tx: db.Transaction, message: MessageRow, after: int, due_ms: int, expi
     return ids
 
 
-def _end_domain(account_id: int, domain_id: int, end: tuple[DeliveryState, EventKind], data: dict[str, Any]) -> int:
+def _end_domain(account_id: int, domain_id: int, end: tuple[DeliveryState, EventKind], reason: str) -> int:
     lanes = db.rows(
         "SELECT id FROM lane WHERE kind = ? AND account_id = ? AND domain_id = ? ORDER BY id",
         (int(LaneKind.DELIVER), account_id, domain_id),
     )
+    total = db.in_transaction(lambda tx: _end_expansions(tx, end, reason, domain_id=domain_id))
     # Mail that keeps coming in must not keep this from ending.
     newest = db.rows("SELECT MAX(id) FROM delivery")[0][0] or 0
-    total = 0
     for (lane_id,) in lanes:
 
         def batch(tx: db.Transaction, after: int, lane_id: int = lane_id) -> tuple[int, int]:
             # What is ended has left the lane, so each batch begins at its front.
             values = (lane_id, newest)
             found = _waiting(tx, "lane_id = ? AND id <= ?", values, order="due_ms", index=_BY_LANE[tx.dialect])
-            _end(tx, found, end, data)
+            _end(tx, found, end, {"reason": reason})
             return len(found), 1 if len(found) == _BATCH else 0
 
         total += _through(batch)
     return total
+
+
+def _end_expansions(tx: db.Transaction, end: tuple[DeliveryState, EventKind], reason: str, **of: int) -> int:
+    """Have what lists have not come to yet end too; about how many deliveries that are."""
+    count = _to_come(tx, **of)
+    expansions.end(tx, state=end[0], reason=reason, **of)
+    return count
+
+
+def _to_come(tx: db.Transaction, **of: int) -> int:
+    """About how many deliveries are still to be made for lists, of one `message_id` or `domain_id`."""
+    ((column, value),) = of.items()
+    found = tx.rows(
+        f"SELECT SUM(total - made) FROM expansion WHERE {column} = ? AND done_ms IS NULL AND ends_as IS NULL", (value,)
+    )
+    return max(0, int(found[0][0] or 0))
 
 
 def _waiting(tx: db.Transaction, where: str, values: Sequence[int], *, order: str, index: str = "") -> list[_Waiting]:

@@ -38,7 +38,8 @@ def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> 
         tx.execute(_ADD[tx.dialect], (account_id, period, emails))
         used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
         if used > limit:
-            raise errors.QuotaReached(limit=limit, used=used - emails, period=period, retry_after=_left(now, column))
+            kind = errors.SendRateReached if column == "emails_minute" else errors.QuotaReached
+            raise kind(limit=limit, used=used - emails, period=period, retry_after=_left(now, column))
 
 
 def _left(now: datetime, column: str) -> int:

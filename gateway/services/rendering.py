@@ -1,4 +1,4 @@
-"""From stored message to signed bytes: loaded in batches, rendered once for all its recipients."""
+"""From stored message to signed bytes: loaded in batches, rendered once for all or once for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import orjson
 
 from gateway import clock
 from gateway.mail import compose, container, dkim
-from gateway.mail.draft import Mailbox
-from gateway.services import contents, messages, senders
+from gateway.mail.draft import Attachment, Mailbox
+from gateway.services import contents, messages, personal, senders
 from models import database as db
 
 
@@ -35,30 +35,63 @@ class Stored:
     kind: str
     content: bytes
     _bytes: bytes | None = None
+    _parts: tuple[str | None, str | None, list[Attachment]] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def rendered(self) -> bytes:
-        """The whole signed message, CRLF lines; made once, whichever thread asks first."""
+    @property
+    def personal(self) -> bool:
+        """Whether each recipient gets a message of their own: it went to a list."""
+        return "list" in self.headers
+
+    def rendered(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
+        """The whole signed message, CRLF lines; made once, whichever thread asks first.
+
+        To a list it is made for each, `rcpt` with the JSON of their `fields`, and has an id of its own
+        (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a subscriber's fields make the template fail.
+        """
+        if self.personal:
+            return _sign(self.domain_id, self._personal(delivery_id, rcpt, orjson.loads(fields or "{}")))
         with self._lock:
             if self._bytes is None:
                 self._bytes = _sign(self.domain_id, self._render())
             return self._bytes
 
+    def _personal(self, delivery_id: int, rcpt: str, fields: dict[str, Any]) -> bytes:
+        with self._lock:
+            if self._parts is None:
+                self._parts = container.deserialise(self.content)
+            html, text, attachments = self._parts
+        variables = {**self.headers.get("variables", {}), **fields, "email": rcpt}
+        made = personal.render(self.subject, html, text, variables)
+        parts = made["html"], made["text"], attachments
+        return self._compose(f"{self.uuid}.{delivery_id}", made["subject"], *parts, [Mailbox(rcpt)])
+
     def _render(self) -> bytes:
         if self.kind == messages.KIND_MIME:
             return self.content
+        to = [_box(pair) for pair in self.headers.get("to", ())]
+        return self._compose(str(self.uuid), self.subject, *container.deserialise(self.content), to)
+
+    def _compose(
+        self,
+        message_id: str,
+        subject: str,
+        html: str | None,
+        text: str | None,
+        attachments: list[Attachment],
+        to: list[Mailbox],
+    ) -> bytes:
         sender = senders.sender(self.domain_id)
-        html, text, attachments = container.deserialise(self.content)
         found = self.headers
         return compose.render(
             body=compose.build_body(html, text, attachments),
-            message_id=f"{self.uuid}@{sender.name if sender else 'localhost'}",
+            message_id=f"{message_id}@{sender.name if sender else 'localhost'}",
             date_ms=self.created_ms,
             sender=_box(found["from"]),
-            to=[_box(pair) for pair in found.get("to", ())],
+            to=to,
             cc=[_box(pair) for pair in found.get("cc", ())],
             reply_to=[_box(pair) for pair in found.get("reply_to", ())],
-            subject=self.subject,
+            subject=subject,
             headers=[(name, value) for name, value in found.get("custom", ())],
         )
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from gateway.services import search_terms
-from gateway.services.event_query import FIELDS, And, Node, Not, Or, Term
+from gateway.services.event_query import FIELDS, And, Node, Not, Term
 from models import database as db
 
 SURE, MAYBE = 1, 0
@@ -176,11 +176,10 @@ class _Maker:
         if isinstance(node, Not):
             return None
         parts = [self.of(part) for part in node.parts]
-        if isinstance(node, Or):
-            return self._some(parts)
-        assert isinstance(node, And)
         there = tuple(part for part in parts if part is not None)
-        return Every(there, sure=len(there) == len(parts)) if there else None
+        if isinstance(node, And):
+            return Every(there, sure=len(there) == len(parts)) if there else None
+        return self._some(parts)
 
     @staticmethod
     def _some(parts: Sequence[Plan | None]) -> Plan | None:

@@ -20,6 +20,7 @@ TAGS_MOST = 1000
 _SPAN_MOST = 3660  # days of one answer
 _CHUNK = 400
 
+_Key = tuple[int, int, int]  # domain, day, kind
 Counts = dict[int, int]
 """Events by kind; `RECIPIENTS` weighs what was accepted."""
 
@@ -64,10 +65,9 @@ class DomainStatistics:
 
 def of_domain(*, caller: Caller, domain_id: int, days: Period) -> DomainStatistics:
     """All counts, those of the previous period, and those by tag; raises `NotFound`."""
-    domain = domains.find(caller=caller, domain_id=domain_id)
-    return DomainStatistics(
-        _sum(_by_day([domain.id], days.days)), _sum(_by_day([domain.id], days.previous.days)), by_tag(domain.id, days)
-    )
+    domain = domains.find(caller=caller, domain_id=domain_id, past=True)
+    found, before = _two_periods([domain.id], days)
+    return DomainStatistics(_sum(found), _sum(before), by_tag(domain.id, days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ class AccountStatistics:
 def of_account(*, caller: Caller, days: Period) -> AccountStatistics:
     """The account's counts (deleted domains included) and those of each domain; of a domain's key only its own."""
     ids = _domain_ids(caller)
-    found = _by_day(ids, days.days)
-    each = [
-        (domain.id, domain.name, _sum({key: n for key, n in found.items() if key[0] == domain.id}))
-        for domain in domains.list_(caller=caller)
-    ]
-    return AccountStatistics(_sum(found), _sum(_by_day(ids, days.previous.days)), each)
+    found, before = _two_periods(ids, days)
+    by_domain: defaultdict[int, dict[_Key, int]] = defaultdict(dict)
+    for key, n in found.items():
+        by_domain[key[0]][key] = n
+    each = [(domain.id, domain.name, _sum(by_domain[domain.id])) for domain in domains.list_(caller=caller)]
+    return AccountStatistics(_sum(found), _sum(before), each)
 
 
 def series(*, caller: Caller, domain_id: int | None, days: Period) -> list[tuple[int, Counts]]:
     """Day number and counts of every day, of a domain or of the whole account; raises `NotFound`."""
-    ids = _domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id).id]
+    ids = _domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id, past=True).id]
     each: dict[int, Counts] = {day: {} for day in days.days}
     for (_, day, kind), n in _by_day(ids, days.days).items():
         each[day][kind] = each[day].get(kind, 0) + n
@@ -101,7 +101,7 @@ def recipient_domains(
     *, caller: Caller, domain_id: int, days: Period, name: str = "", start: int = 0, count: int = 100
 ) -> tuple[int, list[tuple[str, Counts]]]:
     """How many domains were written to, and a page of them with their counts, the busiest first; raises `NotFound`."""
-    domain = domains.find(caller=caller, domain_id=domain_id)
+    domain = domains.find(caller=caller, domain_id=domain_id, past=True)
     value = name.strip().lower().rpartition("@")[2]
     found: defaultdict[str, Counts] = defaultdict(dict)
     for text, kind, n in facet_rows(domain.id, FacetKind.RECIPIENT_DOMAIN, days, value):
@@ -157,35 +157,34 @@ def _domain_ids(caller: Caller) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _by_day(domain_ids: Sequence[int], days: range) -> dict[tuple[int, int, int], int]:
-    """By domain, day and kind; looked up one by one, because a range would read the tags between them too."""
-    found: dict[tuple[int, int, int], int] = {}
+def _two_periods(domain_ids: Sequence[int], days: Period) -> tuple[dict[_Key, int], dict[_Key, int]]:
+    """The period's and the previous one's."""
+    found: dict[_Key, int] = {}
+    before: dict[_Key, int] = {}
+    for key, n in _by_day(domain_ids, range(days.previous.first, days.last + 1)).items():
+        (found if key[1] >= days.first else before)[key] = n
+    return found, before
+
+
+def _by_day(domain_ids: Sequence[int], days: range) -> dict[_Key, int]:
+    """Looked up one by one, because a range would read the tags between them too."""
+    found: dict[_Key, int] = {}
     kinds = [RECIPIENTS, *(int(kind) for kind in EventKind)]
-    first, last = _days_known(domain_ids)
-    days = range(max(days.start, first), min(days.stop, last + 1))
-    for domain_id in domain_ids:
+    for start in range(0, len(domain_ids), _CHUNK):
+        ids = domain_ids[start : start + _CHUNK]
         for at in range(0, len(days), _CHUNK):
             some = days[at : at + _CHUNK]
             rows: list[tuple[Any, ...]] = db.rows(
-                f"SELECT day, kind, n FROM counter{_PRIMARY[db.dialect()]} WHERE domain_id = ?"
-                f" AND day IN ({', '.join('?' * len(some))}) AND kind IN ({', '.join('?' * len(kinds))}) AND tag = ''",
-                (domain_id, *some, *kinds),
+                f"SELECT domain_id, day, kind, n FROM counter{_PRIMARY[db.dialect()]}"
+                f" WHERE domain_id IN ({', '.join('?' * len(ids))}) AND day IN ({', '.join('?' * len(some))})"
+                f" AND kind IN ({', '.join('?' * len(kinds))}) AND tag = ''",
+                (*ids, *some, *kinds),
             )
-            found |= {(domain_id, day, kind): int(n) for day, kind, n in rows}
+            found |= {(domain_id, day, kind): int(n) for domain_id, day, kind, n in rows}
     return found
 
 
-def _days_known(domain_ids: Sequence[int]) -> tuple[int, int]:
-    """First and last day on which anything of these domains happened; an empty range when nothing did."""
-    first, last = 1, 0
-    for domain_id in domain_ids:
-        low, high = db.rows("SELECT MIN(day), MAX(day) FROM counter WHERE domain_id = ?", (domain_id,))[0]
-        if low is not None:
-            first, last = (low, high) if last < first else (min(first, low), max(last, high))
-    return first, last
-
-
-def _sum(found: dict[tuple[int, int, int], int]) -> Counts:
+def _sum(found: dict[_Key, int]) -> Counts:
     return add((kind, n) for (_, _, kind), n in found.items())
 
 

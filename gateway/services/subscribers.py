@@ -76,10 +76,10 @@ def add(*, caller: Caller, list_id: int, email: Any, fields: Any = None) -> Subs
 def add_many(*, caller: Caller, list_id: int, new: Sequence[New]) -> list[Added]:
     """Put up to `MOST_AT_ONCE` addresses on a list in one transaction; a result for each, in their order.
 
-    What is wrong with one does not keep the others. Raises `NotFound`, and `Invalid` for too many.
+    What is wrong with one does not keep the others. Raises `NotFound`, and `TooManyAtOnce`.
     """
     if not 0 < len(new) <= MOST_AT_ONCE:
-        raise errors.Invalid(f"1 to {MOST_AT_ONCE} subscribers are added at once.", field="Subscribers")
+        raise errors.TooManyAtOnce(f"1 to {MOST_AT_ONCE} subscribers are added at once.", field="Subscribers")
     lists.find(caller=caller, list_id=list_id)
     results: list[Added] = []
     checked: dict[str, tuple[int, _Checked]] = {}
@@ -145,7 +145,9 @@ def _known(tx: db.Transaction, list_id: int, found: Sequence[str]) -> dict[str, 
     for start in range(0, len(found), 500):
         some = found[start : start + 500]
         marks = ",".join("?" * len(some))
-        rows += tx.rows(f"SELECT address, id FROM subscriber WHERE list_id = ? AND address IN ({marks})", (list_id, *some))
+        rows += tx.rows(
+            f"SELECT address, id FROM subscriber WHERE list_id = ? AND address IN ({marks})", (list_id, *some)
+        )
     return {str(address): int(row_id) for address, row_id in rows}
 
 
@@ -165,10 +167,10 @@ def list_(
     return [_shown(row) for row in rows], sum(totals[one] for one in wanted)
 
 
-def find(
-    *, caller: Caller, list_id: int, subscriber_id: int | None = None, email: str | None = None
-) -> Subscriber:
-    """By id, or by address where there is none; raises `NotFound` (the list) and `SubscriberNotFound`."""
+def find(*, caller: Caller, list_id: int, subscriber_id: int | None = None, email: str | None = None) -> Subscriber:
+    """By id, else by address; raises `WhichSubscriber`, `NotFound` (the list) and `SubscriberNotFound`."""
+    if subscriber_id is None and email is None:
+        raise errors.WhichSubscriber()
     lists.find(caller=caller, list_id=list_id)
     column, value = ("id", subscriber_id) if subscriber_id is not None else ("address", _address(email))
     rows = db.rows(

@@ -65,9 +65,7 @@ def add(*, caller: Caller, name: str, subject: str, html: str | None, text: str 
 
 def find(*, caller: Caller, template_id: int) -> Template:
     """Raises `NotFound`."""
-    rows = db.rows(
-        f"SELECT {_COLUMNS} FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
-    )
+    rows = db.rows(f"SELECT {_COLUMNS} FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id))
     if not rows:
         raise errors.NotFound(what="template")
     return Template(*rows[0])
@@ -110,9 +108,11 @@ def update(*, caller: Caller, template_id: int, changes: Mapping[str, str | None
 def delete(*, caller: Caller, template_id: int) -> None:
     """Raises `NotFound`. Messages that were accepted with it have its text and are not touched."""
     gone = db.in_transaction(
-        lambda tx: tx.execute(
-            "DELETE FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
-        ).rowcount
+        lambda tx: (
+            tx.execute(
+                "DELETE FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
+            ).rowcount
+        )
     )
     if not gone:
         raise errors.NotFound(what="template")
@@ -133,7 +133,8 @@ def render_subject(source: str, variables: Mapping[str, Any]) -> str:
     """One line, whatever the variables have in them; raises `InvalidTemplate`."""
     if not merge.has_tags(source):
         return source
-    return " ".join(merge.render(source, variables, html=False).split())[:_SUBJECT_LENGTH]
+    text = _CONTROL.sub(" ", merge.render(source, variables, html=False))
+    return " ".join(text.split())[:_SUBJECT_LENGTH]
 
 
 def check(subject: str, html: str | None, text: str | None) -> None:
@@ -154,7 +155,7 @@ def _checked(name: str, subject: str, html: str | None, text: str | None) -> tup
         raise errors.Invalid(f"A subject is one line of 1 to {_SUBJECT_LENGTH} characters.", field="Subject")
     html, text = html or None, text or None
     if html is None and text is None:
-        raise errors.Invalid("A template has HTML, plain text or both.", field="HTMLContent")
+        raise errors.NoContent(field="HTMLContent")
     for part in (html, text):
         if part is not None and len(part) > merge.SOURCE_MOST:
             raise errors.InvalidTemplate(f"A template has at most {merge.SOURCE_MOST} characters in each part.")

@@ -16,6 +16,7 @@ from gateway.services.event_rows import EventRow
 from gateway.services.webhook_claims import Call, Claim, Done, Endpoint, Verdict
 from gateway.transports import http_call
 from gateway.transports.http_call import Reply
+from models.database import StoreUnavailable
 from models.domain import SenderDomain
 
 RETRIES_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -28,6 +29,9 @@ _CONNECTIONS_NEW = 2  # to one that has not yet: it may be dead
 _RUNS = 32  # endpoints at once; those that have not answered fill half of it at most
 _SENDERS = 96
 _FLUSH_S = 0.05
+_OUTAGE_S = 30.0
+"""How long results wait for a database that is away; later the lease is too near its end."""
+_OUTAGE_POLL_S = 0.3
 _POLL_S = 0.1
 _LEASE_LEFT_MS = 20_000
 _SILENCES = 3  # calls in a row that got through and were not answered: the endpoint counts as not reached
@@ -174,10 +178,22 @@ class _Run:
                 idle = not self._threads and not self._queue
                 verdict = self._verdict
             if self._token is not None and (done or idle):
-                webhook_claims.finish(self.webhook_id, self._token, done, verdict, release=idle)
+                self._write(self._token, done, verdict, release=idle)
                 made += sum(one.reply is not None for one in done)
             if idle:
                 return made
+
+    def _write(self, token: int, done: list[Done], verdict: Verdict, *, release: bool) -> None:
+        """Write results; a database that is away is waited for, so that what was told is not told again."""
+        end = time.monotonic() + _OUTAGE_S
+        while True:
+            try:
+                webhook_claims.finish(self.webhook_id, token, done, verdict, release=release)
+                return
+            except StoreUnavailable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_OUTAGE_POLL_S)
 
     def _wants_more(self) -> bool:
         with self._changed:

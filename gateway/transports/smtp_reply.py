@@ -74,8 +74,8 @@ class Reader:
                 break
             if len(lines) >= MAX_LINES:
                 raise Broken(f"the reply to {awaited} has more than {MAX_LINES} lines", "protocol")
-        text = b"\n".join(lines).decode("utf-8", "replace")
-        return Reply(int(line[:3]), _CONTROLS.sub("?", text))
+        text = (lines[0] if len(lines) == 1 else b"\n".join(lines)).decode("utf-8", "replace")
+        return Reply(int(line[:3]), text if text.isprintable() else _CONTROLS.sub("?", text))
 
     def _line(self, deadline: float, seconds: float, awaited: str) -> bytes:
         while True:

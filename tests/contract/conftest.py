@@ -17,8 +17,20 @@ from werkzeug.serving import make_server
 
 import models
 from gateway import clock
-from gateway.services import apis, contents, domains, identity, lanes, ledger, messages, senders, smtps, suppressions
-from gateway.services import users, webhooks
+from gateway.services import (
+    apis,
+    contents,
+    domains,
+    identity,
+    lanes,
+    ledger,
+    messages,
+    senders,
+    smtps,
+    suppressions,
+    users,
+    webhooks,
+)
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import EventKind
@@ -162,10 +174,12 @@ def _opened(caller: Caller, domain: models.SenderDomain, at: datetime) -> str:
     return message
 
 
-def _furnish(caller: Caller, name: str) -> tuple[models.SenderDomain, dict[str, str]]:
+def _furnish(
+    caller: Caller, name: str, *, opened: tuple[datetime, ...] = ()
+) -> tuple[models.SenderDomain, dict[str, str]]:
     """A domain with one of everything; the ids by the data file's names."""
     domain = domains.add(caller=caller, name=name, trusted=True, dkim=cast.signing_keys())
-    opened = [_opened(caller, domain, at) for at in OPENED]
+    sent = [_opened(caller, domain, at) for at in opened]
     key = apis.add(caller=caller, domain_id=domain.id, description="Contract")
     login, _ = smtps.add(caller=caller, domain_id=domain.id)
     hook = webhooks.add(caller=caller, domain_id=domain.id, event="delivered", url="https://yourdomain.com/webhook")
@@ -175,7 +189,7 @@ def _furnish(caller: Caller, name: str) -> tuple[models.SenderDomain, dict[str, 
         "sender_key_id": str(key.id),
         "smtp": str(login.id),
         "webhook": str(hook.id),
-        "message": opened[0],
+        "message": sent[0] if sent else "",
     }
 
 
@@ -185,7 +199,7 @@ def world(store: str, tmp_path: Path) -> Iterator[World]:
     with DnsServer() as dns:
         use_settings(tmp_path, DNS=dns.address)
         owner, key = _account("owner")
-        domain, values = _furnish(owner, "example.com")
+        domain, values = _furnish(owner, "example.com", opened=OPENED)
         newcomer, newcomer_key = _account("newcomer")
         stranger, _ = _account("stranger")
         _, theirs = _furnish(stranger, "stranger.test")

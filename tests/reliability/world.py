@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import email
+import json
 import re
 import smtplib
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +22,7 @@ import requests
 
 from models.vocabulary import TERMINAL, DeliveryState
 from tests.cli.installation import descendants
-from tests.installation import Installation
+from tests.installation import ROOT, Installation
 from tests.peers.smtp_sink import SmtpSink, say
 
 _EMAIL, _DOMAIN = "jane@people.test", "shop.test"
@@ -177,12 +180,7 @@ class World:
     def __enter__(self) -> Self:
         try:
             self.installation.start()
-            cli = self.installation.cli
-            cli("user", "add", "--email", _EMAIL, "--password", "a long password")
-            cli("plan", "set", "--user", _EMAIL, "--unlimited")
-            cli("domain", "add", _DOMAIN, "--user", _EMAIL, "--trusted")
-            key = cli("key", "add", "--user", _EMAIL, "--domain", _DOMAIN)["key"]
-            login = cli("smtp", "add", "--user", _EMAIL, "--domain", _DOMAIN)
+            key, login = self._account()
         except BaseException:
             self.__exit__()
             raise
@@ -194,6 +192,30 @@ class World:
             self.installation.stop()
         finally:
             self.sink.close()
+
+    def _account(self) -> tuple[str, dict[str, str]]:
+        """Sender key and SMTP login of a new account; all verbs in one process, which saves seconds."""
+        verbs = (
+            ("user", "add", "--email", _EMAIL, "--password", "a long password"),
+            ("plan", "set", "--user", _EMAIL, "--unlimited"),
+            ("domain", "add", _DOMAIN, "--user", _EMAIL, "--trusted"),
+            ("key", "add", "--user", _EMAIL, "--domain", _DOMAIN),
+            ("smtp", "add", "--user", _EMAIL, "--domain", _DOMAIN),
+        )
+        script = (
+            "import contextlib, io, json, sys; from cli.main import main\n"
+            "for verb in json.loads(sys.argv[1]):\n"
+            "    with contextlib.redirect_stdout(io.StringIO()) as said:\n"
+            "        assert main([*verb, '--json']) == 0, verb\n"
+            "    print(json.dumps(json.loads(said.getvalue())))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, json.dumps(verbs)],
+            env=self.installation.environment, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        *_, key, login = map(json.loads, done.stdout.splitlines())
+        return key["key"], login
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as connection:

@@ -404,3 +404,24 @@ def test_starttls_and_implicit_tls(start: Callable[..., Running], customer: Cust
     bodies = [stored(message) for message in models.Message.select()]
     assert len(bodies) == 2
     assert all(b"with ESMTPSA;" in body for body in bodies)
+
+
+def test_tags_without_end_are_refused(part: Running, customer: Customer) -> None:
+    tags = ",\r\n ".join(f"t{i}" for i in range(51))
+    with customer.log_in(part) as client, pytest.raises(smtplib.SMTPDataError) as refused:
+        client.sendmail("a@shop.test", ["j@friends.test"], f"From: a@shop.test\r\nX-Tags: {tags}\r\n\r\nhi\r\n")
+    assert refused.value.smtp_code == 550
+    assert not models.Message.select().exists()
+
+
+def test_spaces_around_a_user_name_are_no_new_name_to_guess_at(
+    start: Callable[..., Running], customer: Customer
+) -> None:
+    part = start(LOGIN_ATTEMPTS="2")
+    answers = []
+    for spaces in range(4):
+        with part.client() as client:
+            client.ehlo()
+            secret = base64.b64encode(f"\0{customer.login.username}{' ' * spaces}\0wrong".encode()).decode()
+            answers.append(client.docmd("AUTH", f"PLAIN {secret}")[0])
+    assert answers == [535, 535, 451, 451]

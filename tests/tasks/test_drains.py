@@ -80,6 +80,23 @@ def test_a_bug_is_not_hidden_and_the_next_bell_is_answered(time: Time) -> None:
             drain.answer(time.ms)
 
 
+def test_a_clock_that_is_set_back_silences_no_bell(time: Time, bells: Bells) -> None:
+    calls: list[float] = []
+    drain = Drain(jobs.DELIVER, work(time, 1200, calls))  # type: ignore[arg-type]
+    assert drain.answer(time.ms)
+    time.ms -= 600_000
+    assert drain.answer(time.ms)
+    assert len(calls) == 2
+
+
+def test_a_drain_during_which_the_clock_was_set_back_covers_nothing(time: Time, bells: Bells) -> None:
+    drain = Drain(jobs.DELIVER, work(time, -600_000, []))  # type: ignore[arg-type]
+    rung = time.ms
+    assert drain.answer(rung)
+    assert bells == [jobs.DELIVER]
+    assert drain.answer(time.ms)
+
+
 def test_no_more_than_so_many_run_at_once() -> None:
     inside, release = threading.Semaphore(0), threading.Event()
 

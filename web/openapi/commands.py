@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow.fields import Field as MarshmallowField
 
 from commands import envelope, registry
@@ -19,6 +18,7 @@ CREDENTIALS = {
     "SessionID": "The session that User.Login began",
 }
 OPERATOR = {"AdminAPIKey": "An operator's API key, instead of APIKey"}
+SENDER = {"SenderAPIKey": "The sender API key of a domain; `Authorization: Bearer` says it as well"}
 GENERAL = {
     envelope.NOT_AUTHENTICATED: "The session or key is missing, unknown or expired",
     envelope.NOT_PRIVILEGED: "The credentials do not reach as far as this",
@@ -33,13 +33,12 @@ GENERAL = {
 _EVERYWHERE = [envelope.NOT_AUTHENTICATED, envelope.NOT_PRIVILEGED, UNDOCUMENTED]
 
 
-def add(spec: APISpec, plugin: MarshmallowPlugin) -> None:
-    """Enter the path and the components of every command."""
-    assert plugin.converter is not None
-    plugin.converter.add_attribute_function(_described)
+def add(spec: APISpec, converter: Any) -> None:
+    """Enter the path and the components of every command; `converter` is apispec's for marshmallow fields."""
+    converter.add_attribute_function(_described)
     table = registry.all_commands()
     for command in table:
-        spec.components.schema(command.name, _request(command, plugin))
+        spec.components.schema(command.name, _request(command, converter))
         spec.components.schema(f"{command.name}.Answer", _answer(command))
         spec.components.schema(f"{command.name}.Failure", _failure(command))
     spec.components.schema("GeneralFailure", _general())
@@ -67,22 +66,21 @@ def add(spec: APISpec, plugin: MarshmallowPlugin) -> None:
                 "parameters": _FORMATS,
                 "requestBody": {"required": True, "content": shapes.body(request, forms=True)},
                 "responses": {
-                    "200": {
-                        "description": "The command's answer or its refusal",
-                        "content": shapes.body({"anyOf": answers})
-                        | {kind: {"schema": {"type": "string"}} for kind in ("text/xml", "application/javascript")},
-                    },
-                    "400": shapes.answer("Not JSON, no such method, or no such command", general),
-                    "500": shapes.answer("An unforeseen failure", general),
-                    "503": shapes.answer(
-                        "The service is away for a moment; nothing was stored",
-                        general,
-                        headers={"Retry-After": shapes.header("Seconds", "integer", required=True)},
-                    ),
+                    "200": _response("The command's answer or its refusal", {"anyOf": answers}),
+                    "400": _response("Not JSON, no such method, or no such command", general),
+                    "500": _response("An unforeseen failure", general),
+                    "503": _response("The service is away for a moment; nothing was stored", general)
+                    | {"headers": {"Retry-After": shapes.header("Seconds", "integer", required=True)}},
                 },
             }
         },
     )
+
+
+def _response(text: str, schema: Schema) -> Schema:
+    """A response in each of the formats that a request may ask for."""
+    other = {kind: {"schema": {"type": "string"}} for kind in ("text/xml", "application/javascript")}
+    return {"description": text, "content": shapes.body(schema) | other}
 
 
 _FORMATS = [
@@ -114,22 +112,28 @@ def _described(self: Any, field: MarshmallowField[Any], **_: Any) -> Schema:
     return field.describe() | ({"description": field.doc} if field.doc else {})
 
 
-def _request(command: Command, plugin: MarshmallowPlugin) -> Schema:
-    assert plugin.converter is not None
+def credentials_of(command: Command) -> dict[str, str]:
+    """The parameters that say who calls, with what they mean."""
+    if command.needs is Needs.ANYONE:
+        return {}
+    return SENDER if command.needs is Needs.SENDER else CREDENTIALS | OPERATOR
+
+
+def _request(command: Command, converter: Any) -> Schema:
     text = {"type": "string"}
     named: dict[str, Schema] = {"Command": {"const": command.name}}
-    if command.needs is not Needs.ANYONE:
-        named |= {name: text | {"description": doc} for name, doc in (CREDENTIALS | OPERATOR).items()}
+    credentials = credentials_of(command)
+    named |= {name: text | {"description": doc} for name, doc in credentials.items()}
     fields = {name: field for name, field in command.params.load_fields.items() if isinstance(field, Field)}
-    named |= {name: plugin.converter.field2property(field) for name, field in fields.items()}
+    named |= {name: converter.field2property(field) for name, field in fields.items()}
     shape: Schema = {
         "type": "object",
         "description": command.summary,
         "properties": named,
         "required": ["Command", *(name for name, field in fields.items() if field.obligatory)],
     }
-    if command.needs is not Needs.ANYONE:
-        shape["anyOf"] = [{"required": [name]} for name in (*CREDENTIALS, *OPERATOR)]
+    if command.needs in (Needs.USER, Needs.OPERATOR):
+        shape["anyOf"] = [{"required": [name]} for name in credentials]
     return shape
 
 

@@ -26,7 +26,7 @@ def build(name: str, version: str) -> dict[str, Any]:
             {"name": "health", "description": "Whether the installation serves"},
         ],
     )
-    commands.add(spec, plugin)
+    commands.add(spec, plugin.converter)
     end_user.add(spec)
     health.add(spec)
     found: dict[str, Any] = spec.to_dict()

@@ -31,7 +31,7 @@ _STATUS = {
 }
 _ALWAYS = (400, 401, 404, 413, 422, 429, 500, 503)
 _MOMENT: Schema = {"type": ["integer", "string"], "examples": [1617235200, "2021-04-01 12:00:00"]}
-_EVENT_ROW = {
+_EVENT_ROW: dict[str, Any] = {
     "EventId": "evt_123",
     "EventType": "open",
     "EventTimestamp": "2021-04-01T12:00:00Z",
@@ -116,17 +116,24 @@ def _paths() -> dict[str, dict[str, Any]]:
                 ],
                 parameters=[
                     _query("StartFrom", "How many events to pass over", {"type": "integer", "minimum": 0}),
-                    _query("RetrieveCount", "How many to answer, 5 unless told, at most 100",
-                           {"type": "integer", "minimum": 0}),
+                    _query(
+                        "RetrieveCount",
+                        "How many to answer, 5 unless told, at most 100",
+                        {"type": "integer", "minimum": 0},
+                    ),
                     _query("StartDate", "Unix seconds, or a date in UTC", _MOMENT),
                     _query("EndDate", "Unix seconds, or a date in UTC; a date alone includes its day", _MOMENT),
-                    _query("Event", f"Event words, separated by commas: {words} …",
-                           {"type": "string", "enum": sorted(event_words.FILTER)}),
+                    _query(
+                        "Event",
+                        f"Event words, separated by commas: {words} …",
+                        {"type": "string", "enum": sorted(event_words.FILTER)},
+                    ),
                     _query("MessageID", "The `MessageID` that the send answered", {"type": "string"}),
-                    _query("Query", "A query such as `subject:welcome NOT tag:test`",
-                           {"type": "string", "maxLength": 1000}),
+                    _query(
+                        "Query", "A query such as `subject:welcome NOT tag:test`", {"type": "string", "maxLength": 1000}
+                    ),
                 ],
-            )  # fmt: skip
+            )
         },
         "/api/v1/webhooks": {
             "get": _operation(

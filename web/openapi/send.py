@@ -60,7 +60,11 @@ SEND: Schema = {
             {"type": "object", "additionalProperties": _TEXT, "maxProperties": fields.MOST_HEADERS}, "Custom headers"
         ),
         "Tags": _told(
-            {"type": "array", "items": {"type": "string", "maxLength": fields.TAG_LENGTH}, "maxItems": fields.MOST_TAGS},
+            {
+                "type": "array",
+                "items": {"type": "string", "maxLength": fields.TAG_LENGTH},
+                "maxItems": fields.MOST_TAGS,
+            },
             "What statistics are kept by",
         ),
         "TrackLinks": _told(_FLAG, "Whether clicks are tracked; the domain's option otherwise"),

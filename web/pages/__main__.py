@@ -1,4 +1,4 @@
-"""`python -m web.pages DIRECTORY`: write the generated pages of the documentation, and take away those of gone commands."""
+"""`python -m web.pages DIRECTORY`: write the generated pages, and take away those of commands that are gone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from web.pages import generated, stale
 
 
 def main(folder: Path) -> None:
-    for path in stale(folder):
-        path.unlink()
+    for left in stale(folder):
+        left.unlink()
     for path, text in generated().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

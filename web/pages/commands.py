@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from commands import registry
 from commands.registry import Command, Needs
 from commands.schema import UNDOCUMENTED, Field
-from web.openapi.commands import CREDENTIALS
+from web.openapi.commands import credentials_of
 from web.openapi.shapes import Schema
 
 HOST = "https://mail.example.com"
@@ -17,9 +17,11 @@ HOST = "https://mail.example.com"
 
 _WHO = {
     Needs.ANYONE: "Anyone; no credentials are looked at.",
+    Needs.SENDER: "The holder of a sender key, by `SenderAPIKey` or `Authorization: Bearer`.",
     Needs.USER: "The account that `APIKey` or `SessionID` belongs to.",
     Needs.OPERATOR: "Operators, by `AdminAPIKey`, or by `SessionID` of an operator.",
 }
+_SHOWN = {Needs.SENDER: "SenderAPIKey", Needs.USER: "APIKey", Needs.OPERATOR: "AdminAPIKey"}
 _KEY = "your-api-key"
 
 
@@ -59,10 +61,10 @@ def _fields(command: Command) -> dict[str, Field]:
 def _parameters(command: Command) -> str:
     fields = _fields(command)
     lines = ["## Parameters", "", "| parameter | type | required | limits | meaning |", "|---|---|---|---|---|"]
-    if command.needs is not Needs.ANYONE:
-        for name, text in CREDENTIALS.items():
-            if name not in fields:
-                lines.append(f"| `{name}` | text | one of the two | | {text} |")
+    credentials = credentials_of(command)
+    for name, text in credentials.items():
+        if name not in fields:
+            lines.append(f"| `{name}` | text | {'one of them' if len(credentials) > 1 else 'yes'} | | {text} |")
     lines.append(f"| `Command` | text | yes | | `{command.name}` |")
     for name, field in fields.items():
         kind, limits = _words(field.describe())
@@ -91,9 +93,8 @@ def _words(shape: Schema) -> tuple[str, str]:
 
 
 def _example(command: Command) -> dict[str, Any]:
-    values: dict[str, Any] = {} if command.needs is Needs.ANYONE else {"APIKey": _KEY}
-    if command.needs is Needs.OPERATOR:
-        values = {"AdminAPIKey": _KEY}
+    name = _SHOWN.get(command.needs)
+    values: dict[str, Any] = {name: _KEY} if name else {}
     values["Command"] = command.name
     for name, field in _fields(command).items():
         if field.example is not None:

@@ -14,10 +14,11 @@ TEST = "tests/contract/test_octeth.py"
 _INTRODUCTION = f"""\
 # The contract
 
-Every endpoint of the documented command API and its end-user layer, every error code, and the tests that call
-a served application over HTTP until it answers so. All of them are read out of `tests/contract/octeth.json` and run by
-`{TEST}`, each as JSON and as a form, on every database that answers; the printed curl of each endpoint is
-run as it stands, with host, key and ids changed. Codes marked *later* are not in the document's own list: clients know them.
+Every endpoint of the documented command API and its end-user layer, every error code, and the test that calls a
+served application over HTTP until it answers so. All are read out of `tests/contract/octeth.json` and run by
+`{TEST}`, each as JSON and as a form, on every database that answers; the printed curl of each
+endpoint is run as it stands, with host, key and ids changed. Codes marked *later* are not in the document's own
+list: clients know them.
 """
 
 
@@ -32,8 +33,14 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The parameter in the brackets of the test's id."""
-        return f"{slug(self.endpoint)}-{self.code}-{self.scenario['id']}"
+        return f"{self.code}-{self.scenario['id']}"
+
+    @property
+    def test(self) -> str:
+        """The test that runs it: alone where it needs a state, else with the endpoint's others, as a subtest."""
+        if "state" in self.scenario:
+            return f"test_code_in_a_state[{slug(self.endpoint)}-{self.id}]"
+        return f"test_codes[{slug(self.endpoint)}] ({self.id})"
 
 
 def slug(endpoint: dict[str, Any]) -> str:
@@ -64,5 +71,5 @@ def page(endpoints: list[dict[str, Any]]) -> str:
         lines.append(f"| {name} | success | `test_the_printed_curl[{slug(endpoint)}]` |")
         for case in cases(endpoint):
             code = f"{case.code} (*later*)" if case.later else str(case.code)
-            lines.append(f"| {name} | {code} | `test_code[{case.id}]` |")
+            lines.append(f"| {name} | {code} | `{case.test}` |")
     return "\n".join(lines) + "\n"

@@ -198,3 +198,21 @@ def test_bounces_in_prose(settings: config.Settings, raw: bytes, action: str, st
 )
 def test_what_is_no_report(settings: config.Settings, raw: bytes) -> None:
     assert dsn.parse(raw) is None
+
+
+@pytest.mark.parametrize(
+    ("charset", "word"),
+    [("utf-7", "+2AA-"), ("unicode_escape", "\\ud800"), ("raw_unicode_escape", "\\udfff"), ("utf-16-le", "\ud800")],
+)
+def test_charsets_that_can_spell_lone_surrogates(charset: str, word: str) -> None:
+    raw = (
+        b"From: MAILER-DAEMON@mx.test\r\nSubject: Undelivered mail\r\nContent-Type: text/plain; charset="
+        + charset.encode()
+        + b"\r\n\r\n<jane@friends.test>: 550 5.1.1 user "
+        + word.encode("utf-8", "surrogatepass")
+        + b" unknown\r\n"
+    )
+    report = dsn.parse(raw)
+    if report is not None:
+        for one in report.recipients:
+            one.diagnostic.encode()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,8 +16,10 @@ import models
 from gateway import clock, jobs
 from gateway.mail import verp
 from gateway.mail.draft import Mailbox
-from gateway.services import deliveries, journal, lanes, messages, outcomes, senders, suppressions, webhooks
+from gateway.services import deliveries, journal, lanes, ledger, messages, outcomes, senders, suppressions, webhooks
+from gateway.services.ledger import Fact
 from gateway.services.outcomes import Done
+from gateway.transports import registry
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
@@ -237,3 +240,113 @@ class TestRecovery:
         assert models.Delivery.get().state == DeliveryState.CLAIMED
         assert models.Attempt.select().count() == 0
         assert _events() == [EventKind.ACCEPTED]
+
+    def test_an_answer_that_cannot_be_read_is_in_doubt_and_keeps_nobody(self, tmp_path: Path, sink: SmtpSink) -> None:
+        messages.accept(cast.sender().caller, cast.draft())
+        dead = journal.Journal(tmp_path / "journal")
+        (claimed,) = lanes.claim(lanes.Rounds(), dead.claimed)
+        dead.answered((claimed.id, claimed.fence), b'{"o":{"result":"deli')
+        dead.close()
+        assert _drain() == 0
+        assert models.Attempt.get().outcome == "in_doubt"
+
+    def test_settling_is_for_the_holder_only(self) -> None:
+        messages.accept(cast.sender().caller, cast.draft())
+        (claimed,) = lanes.claim(lanes.Rounds())
+        end = (DeliveryState.CANCELED, EventKind.CANCELED, {"reason": "test"})
+        assert outcomes.settle([claimed.id], *end, fences={claimed.id: claimed.fence - 1}) == 0
+        assert models.Delivery.get().state == DeliveryState.CLAIMED
+        assert outcomes.settle([claimed.id], *end, fences={claimed.id: claimed.fence}) == 1
+
+
+@pytest.mark.usefixtures("engine")
+class TestMishaps:
+    """What goes wrong with one delivery must not hold or repeat the others."""
+
+    def test_an_outcome_that_cannot_be_stored_is_stored_without_its_words(
+        self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = ledger.record
+
+        def picky(tx: db.Transaction, facts: Sequence[Fact]) -> None:
+            if any("poison" in fact.reply for fact in facts):
+                raise ValueError("cannot be stored")
+            record(tx, facts)
+
+        monkeypatch.setattr(ledger, "record", picky)
+        sink.refuse("carl@friends.test", "550 5.1.1 poison")
+        messages.accept(cast.sender().caller, cast.draft(cc=[Mailbox("carl@friends.test")]))
+        assert _drain() == 2
+        states = {row.rcpt: row.state for row in models.Delivery.select()}
+        assert states == {"jane@friends.test": DeliveryState.DELIVERED, "carl@friends.test": DeliveryState.BOUNCED}
+        assert "could not be stored" in models.Attempt.get(models.Attempt.outcome == "bounced").reply
+
+    def test_a_message_that_cannot_be_read_keeps_no_other(self, sink: SmtpSink) -> None:
+        who = cast.sender()
+        messages.accept(who.caller, cast.draft(html="<p>" + "x" * 20_000))
+        models.ContentPart.update(body=b"not what was packed").execute()
+        messages.accept(who.caller, cast.draft(subject="whole"))
+        assert _drain() == 2
+        (received,) = sink.wait_for(1)
+        assert b"Subject: whole" in received.data
+        assert [row.state for row in models.Delivery.select().order_by(models.Delivery.id)] == [
+            DeliveryState.DEFERRED,
+            DeliveryState.DELIVERED,
+        ]
+        assert models.Attempt.get(models.Attempt.outcome == "deferred").category == "ours"
+
+    def test_a_batch_that_breaks_off_while_it_is_prepared_is_sent_once(
+        self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        who = cast.sender()
+        messages.accept(who.caller, cast.draft())
+        messages.accept(who.caller, cast.draft(to=[Mailbox("carl@friends.test")]))
+        db.in_transaction(
+            lambda tx: suppressions.add(
+                tx, account_id=who.owner.account_id, domain_id=0, address="carl@friends.test", reason="complaint"
+            )
+        )
+        settle, failures = outcomes.settle, iter([db.StoreUnavailable("away")])
+
+        def broken(*args: Any, **kwargs: Any) -> int:
+            for failure in failures:
+                raise failure
+            return settle(*args, **kwargs)
+
+        monkeypatch.setattr(outcomes, "settle", broken)
+        assert _drain() == 2
+        assert sink.messages == []
+        assert _drain() == 2
+        assert [one.rcpts for one in sink.wait_for(1)] == [["jane@friends.test"]]
+        assert _events() == [EventKind.ACCEPTED, EventKind.ACCEPTED, EventKind.SUPPRESSED, EventKind.DELIVERED]
+
+    def test_a_route_that_cannot_be_built_ends_no_sender(self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+        build, failures = registry.build, iter([ValueError("no such transport")] * 3)
+
+        def broken(*args: Any) -> Any:
+            for failure in failures:
+                raise failure
+            return build(*args)
+
+        monkeypatch.setattr(registry, "build", broken)
+        who = cast.sender()
+        for _ in range(4):
+            messages.accept(who.caller, cast.draft())
+        assert _drain() == 4
+        states = sorted(row.state for row in models.Delivery.select())
+        assert states == [DeliveryState.DEFERRED] * 3 + [DeliveryState.DELIVERED]
+
+    def test_a_lost_lease_is_not_sent(self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The process stood still for longer than its lease; another has the delivery."""
+        monkeypatch.setattr(deliveries, "RENEW_EVERY_S", 0.0)
+        sink.always("end", say("250 2.0.0 taken", pause=0.6))
+        who = cast.sender()
+        for _ in range(6):
+            messages.accept(who.caller, cast.draft())
+        deliveries.drain(0.1)
+        taken = max(row.id for row in models.Delivery.select())
+        models.Delivery.update(fence=77).where(models.Delivery.id == taken).execute()
+        assert deliveries.engine().wait_idle(20)
+        deliveries.close()
+        assert len(sink.messages) == 5
+        assert models.Delivery.get_by_id(taken).state == DeliveryState.CLAIMED

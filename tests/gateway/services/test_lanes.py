@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
 
 import pytest
 
 import models
 from gateway import clock
-from gateway.services import lanes, messages
+from gateway.services import journal, lanes, messages, recovery
 from models import database as db
 from models.vocabulary import DeliveryState, Stream
 from tests import cast
@@ -33,6 +36,13 @@ def test_bulk_comes_last_but_always_comes() -> None:
 
 def test_bulk_alone_has_every_place() -> None:
     assert lanes.Rounds().choose([(n, Stream.BULK) for n in range(5)]) == [1, 2, 3, 4, 0]
+
+
+def test_a_bulk_lane_does_not_send_the_others_back_to_their_start() -> None:
+    rounds = lanes.Rounds()
+    ready = [(lane, Stream.TRANSACTIONAL) for lane in range(1, 31)] + [(99, Stream.BULK)]
+    served = {lane for _ in range(4) for lane in rounds.choose(ready)}
+    assert served == {*range(1, 31), 99}
 
 
 @pytest.mark.usefixtures("store")
@@ -104,3 +114,47 @@ class TestClaim:
         with pytest.raises(Exception, match=r"(?i)check|constraint"):
             db.in_transaction(lambda tx: tx.execute("UPDATE delivery SET due_ms = NULL"))
         assert models.Delivery.get().due_ms is not None
+
+    def test_a_claim_that_was_rolled_back_gives_nothing_of_the_next_holder_back(self, tmp_path: Path) -> None:
+        messages.accept(cast.sender().caller, cast.draft())
+        dead = journal.Journal(tmp_path / "journal")
+
+        def broken(pairs: Sequence[tuple[int, int]], lease_ms: int) -> None:
+            dead.claimed(pairs, lease_ms)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            lanes.claim(lanes.Rounds(), broken)
+        (holder,) = lanes.claim(lanes.Rounds())
+        dead.close()
+        assert recovery.recover() == 1
+        row = models.Delivery.get()
+        assert (row.state, row.fence, row.due_ms) == (DeliveryState.CLAIMED, holder.fence, holder.lease_ms)
+
+    def test_a_claim_whose_commit_was_not_heard_of_is_given_back(self, tmp_path: Path) -> None:
+        messages.accept(cast.sender().caller, cast.draft())
+        dead = journal.Journal(tmp_path / "journal")
+        lanes.claim(lanes.Rounds(), dead.claimed)
+        dead.close()
+        assert recovery.recover() == 1
+        assert models.Delivery.get().state == DeliveryState.QUEUED
+
+    def test_renewing_tells_what_was_lost(self) -> None:
+        who = cast.sender()
+        for _ in range(2):
+            messages.accept(who.caller, cast.draft())
+        first, second = ((row.id, row.fence) for row in lanes.claim(lanes.Rounds()))
+        models.Delivery.update(due_ms=1).where(models.Delivery.id == first[0]).execute()
+        lanes.claim(lanes.Rounds())
+        assert lanes.renew([first, second], clock.now_ms() + 1) == {second}
+
+    def test_before_the_database_is_calm_only_free_ones_are_claimed(self) -> None:
+        who = cast.sender()
+        messages.accept(who.caller, cast.draft())
+        lanes.claim(lanes.Rounds())
+        models.Delivery.update(due_ms=1).execute()
+        messages.accept(who.caller, cast.draft())
+        (free,) = lanes.claim(lanes.Rounds(), calm_s=inf)
+        assert free.was is DeliveryState.QUEUED
+        (expired,) = lanes.claim(lanes.Rounds())
+        assert expired.was is DeliveryState.CLAIMED

@@ -16,6 +16,7 @@ import time_machine
 from gateway import clock, errors
 from gateway.services import limits
 from gateway.services.identity import Caller, Limits
+from models import database as db
 from models.runtime import RateCounter
 from tests.conftest import ROOT, use_settings
 
@@ -152,3 +153,29 @@ def test_storage_of_the_library(frozen: Any) -> None:
     assert storage.get("a") == 0
     storage.incr("b", 60)
     assert storage.reset() == 1
+
+
+def test_a_login_is_counted_under_one_name_however_it_is_written(store: str) -> None:
+    key = limits.login_key("login", "owner@people.test", "192.0.2.1")
+    for name in (" owner@people.test", "owner@people.test  ", "\tOWNER@people.test\u00a0"):
+        assert limits.login_key("login", name, "192.0.2.1") == key
+    assert limits.login_key("login", "owner@people.test", "::ffff:192.0.2.1") == key
+    assert limits.login_key("login", "owner@people.test", "192.0.2.2") != key
+    assert limits.login_key("smtp", "owner@people.test", "192.0.2.1") != key
+    wide = limits.login_key("login", "a", "2001:db8:1:2::1")
+    assert limits.login_key("login", "a", "2001:db8:1:2:ffff::9") == wide
+    assert limits.login_key("login", "a", "2001:db8:1:3::1") != wide
+
+
+@pytest.mark.parametrize("store_url", ["mariadb"], indirect=True)
+def test_a_table_that_strangers_filled_goes_on_counting(frozen: Any) -> None:
+    far = clock.now_ms() + 900_000
+    with contextlib.suppress(db.StoreUnavailable):  # the table is full
+        while RateCounter.select().count() < 200_000:
+            at = RateCounter.select().count()
+            RateCounter.insert_many([(f"stranger/{at + i}", 1, far + i) for i in range(2000)]).execute()
+    who = caller(77, requests=1)
+    limits.admit(who)
+    with pytest.raises(errors.RateLimited):
+        limits.admit(who)
+    assert RateCounter.select().count() > 1000

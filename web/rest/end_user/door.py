@@ -9,6 +9,7 @@ import orjson
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
+from commands.sender_keys import NOT_ALLOWED_TEXT
 from gateway import errors
 from gateway.services import identity, limits
 from models.database import StoreUnavailable
@@ -57,8 +58,10 @@ def sender_keys(request: Request, params: Mapping[str, Any]) -> list[str]:
     return keys
 
 
-def enter(request: Request, params: Mapping[str, Any], *, no_key: tuple[int, str] = MISSING_KEY) -> identity.Caller:
-    """The caller of the sender key, admitted by the request rate; raises `Refused`.
+def enter(
+    request: Request, params: Mapping[str, Any], permission: str, *, no_key: tuple[int, str] = MISSING_KEY
+) -> identity.Caller:
+    """The caller of the sender key, which has the permission, admitted by the request rate; raises `Refused`.
 
     `no_key` is what a request without any key is told: 1 on `/email` and `/events`, 13 on `/webhooks`.
     """
@@ -71,6 +74,8 @@ def enter(request: Request, params: Mapping[str, Any], *, no_key: tuple[int, str
         caller = identity.authenticate_sender(keys=keys)
     except errors.NotAuthenticated:
         raise Refused([INVALID_KEY], 401) from None
+    if not caller.allows(permission):
+        raise Refused([(INVALID_KEY[0], NOT_ALLOWED_TEXT)], 401)
     rates.show(limits.admit(caller))
     return caller
 

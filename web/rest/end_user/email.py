@@ -19,7 +19,7 @@ def send_email() -> Response:
     faults = Faults()
     caller = None
     try:
-        caller = door.enter(request, params)
+        caller = door.enter(request, params, "send")
     except door.Refused as refused:
         for code, text in refused.codes:
             faults.add(code, text)

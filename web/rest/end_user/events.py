@@ -33,7 +33,7 @@ def list_events() -> Response:
     from_ms = _moment(params, "StartDate", faults)
     to_ms = _moment(params, "EndDate", faults)
     try:
-        caller = door.enter(request, params)
+        caller = door.enter(request, params, "read:events")
     except door.Refused as refused:
         raise door.Refused([*refused.codes, *faults], refused.status, refused.headers) from None
     except errors.RateLimited as error:

@@ -27,7 +27,7 @@ ACCOUNT = (2, "Invalid user account")
 
 @blueprint.get("/webhooks")
 def list_webhooks() -> Response:
-    caller, domain_id = _enter(reading.read(request))
+    caller, domain_id = _enter(reading.read(request), "read:webhooks")
     try:
         found = webhooks.list_(caller=caller, domain_id=domain_id)
     except errors.NotFound:
@@ -43,7 +43,7 @@ def add_webhook() -> Response:
     faults = _faults(params, event, url)
     try:
         # On this endpoint 2 means the event, so an account that is gone reads as an invalid key.
-        caller, domain_id = _enter(params, gone=door.INVALID_KEY, status=401)
+        caller, domain_id = _enter(params, "write:webhooks", gone=door.INVALID_KEY, status=401)
     except door.Refused as refused:
         raise door.Refused([*refused.codes, *faults], refused.status, refused.headers) from None
     if faults:
@@ -69,7 +69,7 @@ def delete_webhook(webhook_id: str = "") -> Response:
     wanted = webhook_id.strip() or _text(params, "webhookid")
     faults = [] if wanted else [ID_MISSING]
     try:
-        caller, domain_id = _enter(params)
+        caller, domain_id = _enter(params, "write:webhooks")
     except door.Refused as refused:
         raise door.Refused([*refused.codes, *faults], refused.status, refused.headers) from None
     if faults:
@@ -84,9 +84,11 @@ def delete_webhook(webhook_id: str = "") -> Response:
     return door.answer({"Message": "Webhook successfully deleted."})
 
 
-def _enter(params: Mapping[str, Any], *, gone: tuple[int, str] = ACCOUNT, status: int = 404) -> tuple[Caller, int]:
+def _enter(
+    params: Mapping[str, Any], permission: str, *, gone: tuple[int, str] = ACCOUNT, status: int = 404
+) -> tuple[Caller, int]:
     """The caller and its domain; without any key it is 13 here."""
-    caller = door.enter(request, params, no_key=door.INVALID_KEY)
+    caller = door.enter(request, params, permission, no_key=door.INVALID_KEY)
     if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:
         raise door.Refused([gone], status)
     return caller, caller.domain_id

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import models
+from commands.dispatch import dispatch
+from gateway import clock
+from gateway.services import domains, keys, messages, smtps, webhooks
+from models import database as db
+from models.vocabulary import DeliveryState
+from tests import cast
+
+Call = Callable[..., dict[str, Any]]
+
+pytestmark = pytest.mark.usefixtures("store")
+
+NAMED = ["UpdateDomain", "DeleteDomain", "ClearDomainQueue", "RegenerateSigningKey", "SMTPRelay"]
+MESSAGES = {
+    "UpdateDomain": {1: "Required field 'DomainID' is missing.", 5: "Unable to retrieve sender domain information."},
+    "DeleteDomain": {
+        1: "Missing required parameter: DomainID",
+        2: "Domain not found or user does not have permission to delete the domain",
+    },
+}
+
+
+@pytest.fixture
+def who(store: str) -> cast.Sender:
+    return cast.sender()
+
+
+@pytest.fixture
+def call(who: cast.Sender) -> Call:
+    _, key = db.in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id))
+
+    def ask(name: str, **params: Any) -> dict[str, Any]:
+        fields = {"command": f"EmailGateway.{name}", "apikey": key}
+        fields |= {param.lower(): value for param, value in params.items()}
+        answer = dispatch(fields, ip="127.0.0.1", request_id="test")
+        assert answer.status == 200
+        return answer.body
+
+    return ask
+
+
+def test_the_documents_update_is_echoed_in_its_types(call: Call, who: cast.Sender) -> None:
+    answer = call(
+        "UpdateDomain",
+        DomainID=str(who.domain.id),
+        LinkTracking="1",
+        OpenTracking="0",
+        UnsubscribeLink="1",
+        HostingProvider="YourHostingProvider",
+        Subdomain="mail",
+    )
+    wanted = {
+        "DomainID": str(who.domain.id),
+        "LinkTracking": "1",
+        "OpenTracking": "0",
+        "UnsubscribeLink": "1",
+        "HostingProvider": "YourHostingProvider",
+        "Subdomain": "mail",
+        "Status": "Approval Pending",
+    }
+    assert (answer["Success"], answer["ErrorCode"]) == (True, 0)
+    assert answer["Domain"] | wanted == answer["Domain"]
+    shown = call("GetDomain", DomainID=who.domain.id)["Domain"]
+    assert (shown["Status"], shown["IsActive"], shown["VerificationStatus"]) == ("Approval Pending", False, "Pending")
+    assert shown["Options"] == {"LinkTracking": True, "OpenTracking": False, "UnsubscribeLink": True}
+    assert "mail.shop.test" in shown["VerificationMeta"]["DNSRecords"]
+
+
+def test_what_is_not_said_stays(call: Call, who: cast.Sender) -> None:
+    call("UpdateDomain", DomainID=who.domain.id, HostingProvider="Ours", LinkTracking=0)
+    kept = call("UpdateDomain", DomainID=who.domain.id, Subdomain="", LinkTracking="")["Domain"]
+    assert (kept["HostingProvider"], kept["LinkTracking"], kept["OpenTracking"]) == ("Ours", "0", "1")
+    assert (kept["Subdomain"], kept["Status"]) == (who.domain.subdomain, "Enabled")
+    assert call("UpdateDomain", DomainID=who.domain.id, HostingProvider="")["Domain"]["HostingProvider"] == ""
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"LinkTracking": "maybe"},
+        {"OpenTracking": 2},
+        {"UnsubscribeLink": [1]},
+        {"HostingProvider": "x" * 256},
+        {"HostingProvider": {"a": "b"}},
+        {"Subdomain": "a.b"},
+        {"Subdomain": "-"},
+        {"Subdomain": "x" * 300},
+    ],
+)
+def test_what_an_update_cannot_take(call: Call, who: cast.Sender, params: dict[str, Any]) -> None:
+    before = call("GetDomain", DomainID=who.domain.id)
+    answer = call("UpdateDomain", DomainID=who.domain.id, **params)
+    assert (answer["Success"], answer["ErrorCode"]) == (False, 100010)
+    assert call("GetDomain", DomainID=who.domain.id) == before
+
+
+def test_a_queue_is_cleared_and_a_domain_deleted(call: Call, who: cast.Sender) -> None:
+    messages.accept(who.caller, cast.draft())
+    cleared = call("ClearDomainQueue", DomainID=who.domain.id)
+    assert cleared == {"Success": True, "ErrorCode": 0, "ClearedDeliveries": 1}
+    assert models.Delivery.get().state == DeliveryState.FAILED
+
+    messages.accept(who.caller, cast.draft())
+    deleted = call("DeleteDomain", DomainID=str(who.domain.id))
+    assert deleted == {"Success": True, "ErrorCode": 0, "CanceledDeliveries": 1}
+    assert call("GetDomain", DomainID=who.domain.id)["ErrorCode"] == 2
+    assert call("GetDomains")["Domains"] == []
+    history = call("GetEvents", DomainID=who.domain.id, StartFrom=0, RetrieveCount=10)
+    assert [event["Event"] for event in history["Events"]] == ["canceled", "accepted", "bounced", "accepted"]
+
+    again = call("AddDomain", DomainName="shop.test")
+    assert (again["NewSenderDomainID"], again["Domain"]["Status"]) == (who.domain.id, "Approval Pending")
+
+
+def test_a_new_signing_key_is_shown(call: Call, who: cast.Sender) -> None:
+    before = call("GetWebhooks", DomainID=who.domain.id)["SigningKey"]
+    made = call("RegenerateSigningKey", DomainID=who.domain.id)["SigningKey"]
+    assert made != before
+    assert call("GetWebhooks", DomainID=who.domain.id)["SigningKey"] == made
+
+
+def test_how_to_relay(call: Call, who: cast.Sender) -> None:
+    relay = call("SMTPRelay", DomainID=who.domain.id)["SMTPRelay"]
+    assert (relay["Host"], relay["Ports"], relay["HasCredentials"]) == ("mx.gateway.test", ["2525"], False)
+    assert relay["Connections"] == [{"Port": "2525", "Encryption": "None"}]
+    login, password = smtps.add(caller=who.owner, domain_id=who.domain.id)
+    relay = call("SMTPRelay", DomainID=who.domain.id)["SMTPRelay"]
+    assert (relay["HasCredentials"], relay["Usernames"]) == (True, [login.username])
+    assert password not in str(relay)
+
+
+def test_domains_are_listed_with_counts(call: Call, who: cast.Sender) -> None:
+    assert "Counts" not in call("GetDomains")["Domains"][0]
+    assert "Counts" not in call("GetDomains", WithCounts="0")["Domains"][0]
+    webhooks.add(caller=who.owner, domain_id=who.domain.id, event="bounce", url="http://127.0.0.1:1/x")
+    messages.accept(who.caller, cast.draft())
+    for flag in ("1", 1, True):
+        assert call("GetDomains", WithCounts=flag)["Domains"][0]["Counts"] == {
+            "APIKeys": 0,
+            "SMTPs": 0,
+            "Webhooks": 1,
+            "Events": 1,
+            "EventsByType": {"accepted": 1},
+        }
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_missing_and_a_foreign_domain(call: Call, name: str) -> None:
+    stranger = cast.sender("stranger", "foreign.test")
+    messages.accept(stranger.caller, cast.draft(domain="foreign.test"))
+    absent = 5 if name == "UpdateDomain" else 2
+    gone = domains.add(caller=cast.account("gone"), name="gone.test", dkim=cast.signing_keys())
+    models.SenderDomain.update(deleted_ms=clock.now_ms()).where(models.SenderDomain.id == gone.id).execute()
+    for value in (None, "", " "):
+        answer = call(name, DomainID=value)
+        assert (answer["Success"], answer["ErrorCode"]) == (False, 1)
+        assert answer.get("ErrorMessage") == MESSAGES.get(name, {}).get(1)
+    answers = [
+        call(name, DomainID=value) for value in (stranger.domain.id, gone.id, 10**9, 0, -1, "x", 2**70, [1], {"a": 1})
+    ]
+    assert (answers[0]["Success"], answers[0]["ErrorCode"]) == (False, absent)
+    assert answers[0].get("ErrorMessage") == MESSAGES.get(name, {}).get(absent)
+    assert all(answer == answers[0] for answer in answers)
+    assert models.Delivery.get().state == DeliveryState.QUEUED

@@ -1,0 +1,107 @@
+"""How both databases run the hot queries: by the named index, in the named order, never a table from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import clock
+from gateway.services import event_buckets, event_search, events, ledger, search_index, statistics
+from models import database as db
+from models.vocabulary import EventKind
+from tests import cast
+from tests.conftest import use_settings
+from tests.gateway.services.test_events import happen, message
+
+pytestmark = pytest.mark.usefixtures("store")
+BIG = ("event", "message", "search_term", "counter", "facet", "delivery")
+
+
+@pytest.fixture
+def who(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cast.Sender:
+    use_settings(tmp_path)
+    ledger.forget_words()
+    monkeypatch.setattr(search_index, "_HORIZON_MS", 0)
+    monkeypatch.setattr(event_search, "_BUDGET_S", 60.0)
+    found = cast.sender()
+    for n in range(30):
+        number, _ = message(found, subject=f"Order {n}", tags=["spring"])
+        delivery = db.rows("SELECT id FROM delivery WHERE message_id = ?", (number,))[0][0]
+        happen(found, number, EventKind.BOUNCED, delivery_id=delivery, mx="mx1.friends.test", reply="550 user unknown")
+    search_index.run(5)
+    search_index.run(5)
+    number, _ = message(found, subject="The tail")
+    return found
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that were read with, and their values."""
+    seen: list[tuple[str, Any]] = []
+    real = db.rows
+
+    def rows(sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        seen.append((sql, params))
+        return real(sql, params)
+
+    monkeypatch.setattr(db, "rows", rows)
+    yield seen
+    monkeypatch.undo()
+
+
+def explained(sql: str, params: Any) -> list[str]:
+    """Steps that read a big table from end to end, or sort what an index has in order."""
+    store = db.database.obj
+    if store.dialect == "sqlite":
+        steps = [row[3] for row in store.execute_sql("EXPLAIN QUERY PLAN " + sql, params).fetchall()]
+        return [s for s in steps if s.startswith("SCAN") and s.split()[1] in (*BIG, "e", "m") and "USING" not in s]
+    cursor = store.execute_sql(store.sql("EXPLAIN " + sql), params)
+    names = [column[0] for column in cursor.description]
+    steps = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return [str(step) for step in steps if step["table"] in (*BIG, "e", "m") and step["type"] in ("ALL", "index")]
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "first page": {},
+    "deep page": {"start": 25, "count": 5},
+    "one kind": {"event": "delivery"},
+    "kinds, deep": {"event": "bounce", "start": 20, "count": 5},
+    "times": {"from_ms": 1, "to_ms": 2**41},
+    "one word": {"query": "subject:order"},
+    "two words": {"query": "subject:order subject:7"},
+    "any field": {"query": "order tag:spring"},
+    "recipient": {"query": "to:jane@friends.test"},
+    "host": {"query": "mx:mx1.friends.test"},
+    "response of a kind": {"query": "response:unknown", "event": "bounce"},
+    "scan": {"query": "NOT order"},
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_events(who: cast.Sender, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, Any]], name: str) -> None:
+    monkeypatch.setattr(events, "_SMALL", 0)
+    page = events.search(caller=who.owner, domain_id=who.domain.id, **ASKED[name])
+    assert page.rows or name == "one kind"
+    check(asked)
+
+
+def test_statistics(who: cast.Sender, asked: list[tuple[str, Any]]) -> None:
+    days = statistics.period(None, None)
+    statistics.of_domain(caller=who.owner, domain_id=who.domain.id, days=days)
+    statistics.of_account(caller=who.owner, days=days)
+    statistics.recipient_domains(caller=who.owner, domain_id=who.domain.id, days=days)
+    for field in event_buckets.FIELDS:
+        event_buckets.buckets(caller=who.owner, domain_id=who.domain.id, field=field, days=days)
+    assert clock.now_ms()
+    check(asked)
+
+
+def check(asked: list[tuple[str, Any]]) -> None:
+    statements = list(asked)
+    assert statements
+    for sql, params in statements:
+        if any(f" {table}" in sql for table in BIG):
+            assert explained(sql, params) == [], sql

@@ -1,0 +1,164 @@
+"""What became of a message, told from what is stored of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import models
+from gateway import clock, errors
+from gateway.mail.draft import Mailbox
+from gateway.services import explanations, lanes, messages, outcomes, queues, suppressions
+from gateway.services.explanations import Explanation
+from gateway.services.outcomes import Done
+from gateway.transports.outcome import Outcome, Result
+from models import database as db
+from models.vocabulary import DeliveryState
+from tests import cast
+
+NOW = 1_774_000_000_000  # 2026-03-20 09:46:40 UTC
+
+
+@pytest.fixture
+def who(store: str, monkeypatch: pytest.MonkeyPatch) -> cast.Sender:
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW)
+    return cast.sender()
+
+
+def _send(who: cast.Sender, *names: str, **changed: Any) -> str:
+    to = [Mailbox(f"{name}@friends.test") for name in names or ("jane",)]
+    return messages.accept(who.caller, cast.draft(to=to, **changed)).message_id
+
+
+def _explain(who: cast.Sender, sent: str, **asked: Any) -> Explanation:
+    found = explanations.explain(caller=who.owner, message_id=sent, **asked)
+    assert explanations.explain(caller=who.owner, message_id=sent, **asked) == found
+    return found
+
+
+def _try(outcome: Outcome) -> None:
+    claimed = lanes.claim(lanes.Rounds(), limit=1)[0]
+    outcomes.apply([Done(claimed.id, claimed.fence, outcome, "mx", NOW, 12)])
+
+
+BEGIN = "Accepted for shop.test at 2026-03-20 09:46:40 UTC; the delivery to jane@friends.test "
+
+
+def test_before_the_first_attempt(who: cast.Sender) -> None:
+    found = _explain(who, _send(who))
+    assert found.text == BEGIN + "waits for its first attempt, due at 2026-03-20 09:46:40 UTC."
+    gates = [verdict["gate"] for verdict in found.message.verdicts]
+    assert gates[:3] == ["auth", "sender_domain", "validation"]
+    assert "suppression" in gates
+    assert found.total == 1
+
+
+def test_scheduled_and_paused(who: cast.Sender) -> None:
+    sent = _send(who, send_at_ms=NOW + 3_600_000)
+    assert _explain(who, sent).text == BEGIN + (
+        "waits for its first attempt, due at 2026-03-20 10:46:40 UTC (scheduled)."
+    )
+    models.Lane.update(paused_until_ms=NOW + 7_200_000, cause="the relay asked for a rest").execute()
+    assert _explain(who, sent).text.endswith(
+        ", but its queue is paused until 2026-03-20 11:46:40 UTC (the relay asked for a rest)."
+    )
+
+
+def test_in_flight(who: cast.Sender) -> None:
+    sent = _send(who)
+    (claimed,) = lanes.claim(lanes.Rounds())
+    assert _explain(who, sent).text == BEGIN + (
+        f"is being tried now, attempt 1, by a worker whose lease ends at {clock.sql_text(claimed.lease_ms)} UTC."
+    )
+
+
+def test_put_off_and_then_delivered(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = _send(who)
+    _try(Outcome(Result.DEFERRED, 451, "4.3.0", "451 4.3.0 later please", remote="mx.friends.test[192.0.2.1]:25"))
+    found = _explain(who, sent)
+    (one,) = found.fates
+    assert (one.state, one.attempt_count, one.reason) == (DeliveryState.DEFERRED, 1, "451 4.3.0 later please")
+    assert found.text.startswith(
+        BEGIN + "was put off after attempt 1 by mx.friends.test[192.0.2.1]:25 (451 4.3.0 later please), and is tried"
+    )
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW + 100_000)
+    _try(Outcome(Result.DELIVERED, 250, "2.0.0", "250 ok", remote="mx.friends.test[192.0.2.1]:25"))
+    found = _explain(who, sent)
+    assert found.text == BEGIN + ("arrived at attempt 2 at mx.friends.test[192.0.2.1]:25 at 2026-03-20 09:48:20 UTC.")
+    assert [attempt.code for attempt in found.fates[0].attempts] == [451, 250]
+    assert [event.kind.word for event in found.fates[0].events] == ["deferred", "delivered"]
+    assert [event.kind.word for event in found.events] == ["accepted"]
+
+
+def test_refused_for_good(who: cast.Sender) -> None:
+    sent = _send(who)
+    _try(Outcome(Result.BOUNCED, 550, "5.1.1", "550 5.1.1 no such user", remote="mx.friends.test[192.0.2.1]:25"))
+    assert _explain(who, sent).text == BEGIN + (
+        "was refused for good by mx.friends.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (550 5.1.1 no such user)."
+    )
+
+
+def test_given_up_and_canceled(who: cast.Sender) -> None:
+    cleared, canceled = _send(who), None
+    queues.clear_domain(caller=who.owner, domain_id=who.domain.id)
+    assert _explain(who, cleared).text == BEGIN + (
+        "was given up after 0 attempts at 2026-03-20 09:46:40 UTC (the queue of the domain was cleared)."
+    )
+    canceled = _send(who)
+    queues.cancel_message(caller=who.owner, message_id=canceled)
+    assert _explain(who, canceled).text == BEGIN + (
+        "was canceled at 2026-03-20 09:46:40 UTC (the sender took it back)."
+    )
+
+
+def test_suppressed_among_several_and_one_alone(who: cast.Sender) -> None:
+    db.in_transaction(
+        lambda tx: suppressions.add(
+            tx, account_id=who.owner.account_id, domain_id=0, address="carl@friends.test", reason="complaint"
+        )
+    )
+    sent = _send(who, "jane", "carl", "zoe")
+    found = _explain(who, sent)
+    assert found.text == (
+        "Accepted for shop.test at 2026-03-20 09:46:40 UTC; of 3 deliveries: 2 waiting for the first attempt,"
+        " 1 not sent because the address is suppressed."
+    )
+    assert [len(_explain(who, sent, start=start, count=2).fates) for start in (0, 2, 3)] == [2, 1, 0]
+    alone = _explain(who, sent, recipient="carl@friends.test")
+    assert alone.text == (
+        "Accepted for shop.test at 2026-03-20 09:46:40 UTC; the delivery to carl@friends.test was not sent"
+        " at 2026-03-20 09:46:40 UTC, as the address is suppressed (complaint)."
+    )
+    assert _explain(who, sent, recipient="nobody@friends.test").text.endswith("; it has no such recipient.")
+
+
+def test_held_and_a_test_key(who: cast.Sender) -> None:
+    sent = messages.accept(cast.replace(who.caller, live=False), cast.draft()).message_id
+    models.Delivery.update(state=DeliveryState.HELD, attempts=1, due_ms=NOW + 1000).execute()
+    text = _explain(who, sent).text
+    assert text.startswith("Accepted for shop.test at 2026-03-20 09:46:40 UTC with a test key")
+    assert text.endswith("is held for a person, and fails at 2026-03-20 09:46:41 UTC unless it is rescheduled.")
+
+
+def test_a_list_that_is_being_worked_through(who: cast.Sender) -> None:
+    sent = _send(who)
+    message = models.Message.get()
+    models.Expansion.create(
+        message_id=message.id, account_id=who.owner.account_id, domain_id=who.domain.id, list_id=1, lane_id=1,
+        cursor=0, upto=9, total=5, made=1, due_ms=NOW, expires_ms=NOW + 1, accepted_ms=NOW, end_reason="",
+    )  # fmt: skip
+    assert _explain(who, sent).text == (
+        "Accepted for shop.test at 2026-03-20 09:46:40 UTC, whose list has 4 deliveries to come; of 1 deliveries:"
+        " 1 waiting for the first attempt."
+    )
+    assert queues.cancel_message(caller=who.owner, message_id=sent) == queues.Changed(5, 0)
+    assert models.Expansion.get().ends_as == DeliveryState.CANCELED
+
+
+def test_a_strangers_message_is_an_absent_one(who: cast.Sender) -> None:
+    stranger = cast.sender("stranger", "other.test")
+    theirs = messages.accept(stranger.caller, cast.draft(domain="other.test")).message_id
+    for message_id in (theirs, "", "x", "0190163d-8694-739b-aea5-966c26f8ad91"):
+        with pytest.raises(errors.NotFound):
+            explanations.explain(caller=who.owner, message_id=message_id)
