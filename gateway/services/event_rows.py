@@ -86,7 +86,8 @@ def load(event_ids: Sequence[int]) -> dict[int, EventRow]:
         for row in db.rows(
             f"SELECT {straight}e.id, e.domain_id, e.kind, e.at_ms, e.delivery_id, e.rcpt, e.ip, m.id, m.uuid,"
             " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers, s.name"
-            f" FROM event e{primary} JOIN message m{primary} ON m.id = e.message_id JOIN sender_domain s ON s.id = e.domain_id"
+            f" FROM event e{primary} JOIN message m{primary}"
+            " ON m.id = e.message_id JOIN sender_domain s ON s.id = e.domain_id"
             " LEFT JOIN reply r ON r.id = e.reply_id"
             f" LEFT JOIN mx x ON x.id = e.mx_id WHERE e.id IN ({', '.join('?' * len(some))})",
             some,

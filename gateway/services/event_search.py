@@ -192,7 +192,8 @@ class _Search:
         for start in range(0, len(unsure), _MESSAGES):
             some = unsure[start : start + _MESSAGES]
             for id_, *columns in db.rows(
-                f"SELECT id, {event_texts.MESSAGE_COLUMNS} FROM message{primary} WHERE id IN ({', '.join('?' * len(some))})",
+                f"SELECT id, {event_texts.MESSAGE_COLUMNS} FROM message{primary}"
+                f" WHERE id IN ({', '.join('?' * len(some))})",
                 some,
             ):
                 self.messages[id_] = event_texts.of_message(*columns)

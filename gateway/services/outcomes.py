@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson

@@ -9,6 +9,8 @@ from typing import Any
 Schema = dict[str, Any]
 
 _NEW_ID = re.compile(r"New\w*ID$")
+_MAPS = frozenset({"TagStats", "DNSRecords"})
+"""Objects whose keys are data (tags, hosts); their values are all like the example's first."""
 
 
 def ref(kind: str, name: str) -> Schema:
@@ -21,6 +23,8 @@ def of_example(value: Any, name: str = "") -> Schema:
 
     A list's schema is that of its first entry, an empty example says nothing of what is inside, and null allows all.
     """
+    if isinstance(value, Mapping) and name in _MAPS:
+        return {"type": "object"} | {"additionalProperties": of_example(item) for item in list(value.values())[:1]}
     if isinstance(value, Mapping):
         shape: Schema = {"type": "object"}
         if value:

@@ -16,7 +16,7 @@ from gateway.mail import container
 from gateway.mail.draft import Attachment, Draft, Mailbox
 from gateway.services import contents, domains, messages, suppressions
 from models import database as db
-from models.vocabulary import DeliveryState, EventKind
+from models.vocabulary import RECIPIENTS, DeliveryState, EventKind
 from tests import cast
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -41,7 +41,12 @@ def test_one_message_becomes_a_delivery_for_each_recipient(bells: list[str]) -> 
     assert "bea@" not in message.headers
     assert {row.state for row in models.Delivery.select()} == {DeliveryState.QUEUED}
     assert [row.kind for row in models.Event.select()] == [EventKind.ACCEPTED]
-    assert {(row.tag, row.n) for row in models.Counter.select()} == {("", 1), ("orders", 1)}
+    assert {(row.kind, row.tag, row.n) for row in models.Counter.select()} == {
+        (EventKind.ACCEPTED, "", 1),
+        (EventKind.ACCEPTED, "orders", 1),
+        (RECIPIENTS, "", 3),
+        (RECIPIENTS, "orders", 3),
+    }
     assert bells == [jobs.DELIVER]
     gates = [verdict["gate"] for verdict in orjson.loads(message.verdicts)]
     assert gates == ["auth", "sender_domain", "validation", "schedule", "stream", "route", "suppression"]
