@@ -31,16 +31,16 @@ SAMPLES: dict[str, Any] = {
     "event": "delivered",
     "webhookurl": "https://hooks.example.com/told",
     "domainname": "another.example",
-    "email": "new@friends.test",
+    "emailaddress": "new@friends.test",
     "sendat": int(time.time()) + 86_400,
-    "subscribers": [{"Email": "new@friends.test"}],
+    "subscribers": [{"EmailAddress": "new@friends.test"}],
     "subdomain": "mail",
     "startfrom": 0,
     "retrievecount": 10,
 }
 
-OPTIONAL = {"EmailGateway.AddSubscriber": ("email",), "EmailGateway.UpdateDomain": ("subdomain",)}
-"""Parameters that are not obligatory and without which the request does nothing."""
+OPTIONAL = {"EmailGateway.UpdateDomain": ("subdomain",)}
+"""Parameters that are not obligatory and without which a request does nothing."""
 
 USER_COMMANDS = [command for command in registry.all_commands() if command.needs is Needs.USER]
 

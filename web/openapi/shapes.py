@@ -24,7 +24,7 @@ def of_example(value: Any, name: str = "") -> Schema:
     A list's schema is that of its first entry, an empty example says nothing of what is inside, and null allows all.
     """
     if isinstance(value, Mapping) and name in _MAPS:
-        return {"type": "object"} | {"additionalProperties": of_example(item) for item in list(value.values())[:1]}
+        return {"type": "object", "additionalProperties": of_example(next(iter(value.values()), None))}
     if isinstance(value, Mapping):
         shape: Schema = {"type": "object"}
         if value:
