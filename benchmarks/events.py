@@ -27,7 +27,7 @@ from gateway.services.identity import Caller
 from models import database as db
 from models.account import Account, Plan
 from models.domain import SenderDomain
-from models.vocabulary import RECIPIENTS, EventKind, FacetKind
+from models.vocabulary import EventKind, FacetKind
 from tests.conftest import mysql_admin, mysql_url
 
 DOMAINS = 51
@@ -111,8 +111,6 @@ def fill(count: int, domain_ids: Sequence[int]) -> None:
             day = clock.day_number(at)
             for name in ("", tag):
                 counts[(domain, day, kind, name)] += 1
-                if kind == EventKind.ACCEPTED:
-                    counts[(domain, day, RECIPIENTS, name)] += 1
             if kind != EventKind.ACCEPTED:
                 facets[(domain, int(FacetKind.RECIPIENT_DOMAIN), day, host, kind)] += 1
                 if row[7]:

@@ -10,8 +10,8 @@ from commands.schema import Day, Id, Params, Text, Whole
 from gateway import clock, errors
 from gateway.services import event_buckets, statistics
 from gateway.services.identity import Caller
-from gateway.services.statistics import Counts, Period
-from models.vocabulary import RECIPIENTS, EventKind
+from gateway.services.statistics import RECIPIENTS, Counts, Period
+from models.vocabulary import EventKind
 
 _ROWS = 100
 _MOST = 1000

@@ -42,13 +42,10 @@ class EventKind(IntEnum):
         return self.name.lower()
 
 
-RECIPIENTS = 0
-"""The kind of the counter that weighs accepted messages by their recipients; no event has it."""
-
-
 class FacetKind(IntEnum):
-    """What else than tags events of deliveries are counted by; its values are few, or few a day."""
+    """What else than tags events are counted by; the values of one are few, or few a day."""
 
+    RECIPIENTS = 0  # of accepted messages, beyond the first of each; by tag, '' is all
     RECIPIENT_DOMAIN = 1
     MX = 2
     RESPONSE = 3  # the id of the reply

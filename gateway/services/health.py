@@ -29,7 +29,7 @@ _OLDEST = (
     "SELECT MIN(first) FROM (SELECT (SELECT d.due_ms FROM delivery d WHERE d.lane_id = l.id AND d.due_ms IS NOT NULL"
     " ORDER BY d.due_ms LIMIT 1) AS first FROM lane l WHERE l.kind = ? AND l.paused_until_ms <= ?) AS firsts"
 )
-_EVENTS = "SELECT kind, SUM(n) FROM counter WHERE tag = '' AND kind > 0 GROUP BY kind"
+_EVENTS = "SELECT kind, SUM(n) FROM counter WHERE tag = '' GROUP BY kind"
 _BACKLOG = (
     "SELECT COALESCE(SUM((SELECT COUNT(*) FROM webhook_delivery d WHERE d.webhook_id = w.id"
     " AND d.due_ms IS NOT NULL)), 0) FROM webhook w"

@@ -18,12 +18,11 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway import ids
+from gateway import clock, ids
 
 _ROTATE_AT = 256 * 1024
 _FOREIGN_S = 7 * 86_400
@@ -196,7 +195,7 @@ def orphans(folder: Path) -> Iterator[Remains]:
                 text = path.read_bytes()
                 if _is_foreign(text):
                     # Locks may not reach across hosts, so it may well be alive.
-                    if time.time() - os.fstat(fd).st_mtime > _FOREIGN_S:
+                    if clock.now_ms() / 1000 - os.fstat(fd).st_mtime > _FOREIGN_S:
                         path.unlink(missing_ok=True)
                     continue
                 yield _read(text)
@@ -211,7 +210,7 @@ def _forget_newborn(folder: Path) -> None:
     """Remove what was left by a process that died while it began a file: nothing was written to it yet."""
     for path in folder.glob("*.new"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _NEWBORN_S:
+            if clock.now_ms() / 1000 - path.stat().st_mtime > _NEWBORN_S:
                 path.unlink()
 
 

@@ -15,7 +15,7 @@ import orjson
 from gateway import clock, ids, jobs
 from gateway.services import webhooks
 from models import database as db
-from models.vocabulary import RECIPIENTS, EventKind, FacetKind
+from models.vocabulary import EventKind, FacetKind
 
 _CHUNK = 200
 _TAG_LENGTH = 190
@@ -132,22 +132,21 @@ def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     counts: Counter[tuple[Any, ...]] = Counter()
     for fact in facts:
         day = clock.day_number(fact.at_ms)
-        tags = ("", *{tag[:_TAG_LENGTH] for tag in fact.tags if tag})
-        for tag in tags:
+        for tag in _tags(fact):
             counts[(fact.domain_id, day, int(fact.kind), tag)] += 1
-        if fact.kind is EventKind.ACCEPTED and fact.data:
-            for tag in tags:
-                counts[(fact.domain_id, day, RECIPIENTS, tag)] += int(fact.data.get("recipients", 0))
     _add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
 
 
 def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
-    """What accepting says is in the counters; only what became of deliveries has facets."""
+    """What accepting one message to one recipient says is in the counters: nothing is added to its transaction."""
     counts: Counter[tuple[Any, ...]] = Counter()
     for fact, reply_id in zip(facts, reply_ids, strict=True):
-        if fact.kind is EventKind.ACCEPTED:
-            continue
         day = clock.day_number(fact.at_ms)
+        if fact.kind is EventKind.ACCEPTED:
+            more = int((fact.data or {}).get("recipients", 1)) - 1
+            for tag in _tags(fact) if more > 0 else ():
+                counts[(fact.domain_id, int(FacetKind.RECIPIENTS), day, tag, int(fact.kind))] += more
+            continue
         values = [
             (FacetKind.RECIPIENT_DOMAIN, fact.rcpt.rpartition("@")[2].lower()),
             (FacetKind.MX, fact.mx),
@@ -159,6 +158,11 @@ def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence
             if value:
                 counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
     _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+
+
+def _tags(fact: Fact) -> set[str]:
+    """With '' for all of the domain."""
+    return {"", *(tag[:_TAG_LENGTH] for tag in fact.tags)}
 
 
 def _add(tx: db.Transaction, table: str, key: Sequence[str], counts: Counter[tuple[Any, ...]]) -> None:

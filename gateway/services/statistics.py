@@ -11,7 +11,7 @@ from gateway import clock, errors
 from gateway.services import domains
 from gateway.services.identity import Caller
 from models import database as db
-from models.vocabulary import RECIPIENTS, EventKind, FacetKind
+from models.vocabulary import EventKind, FacetKind
 
 DAYS = 28
 """The period where the request names none."""
@@ -21,8 +21,10 @@ _SPAN_MOST = 3660  # days of one answer
 _CHUNK = 400
 
 _Key = tuple[int, int, int]  # domain, day, kind
+RECIPIENTS = 0
+"""Stands beside the kinds: accepted messages weighed by their recipients."""
 Counts = dict[int, int]
-"""Events by kind; `RECIPIENTS` weighs what was accepted."""
+"""Events by kind, and by `RECIPIENTS`."""
 
 _PRIMARY = {"sqlite": "", "mysql": " FORCE INDEX (PRIMARY)"}
 
@@ -122,6 +124,12 @@ def by_tag(domain_id: int, days: Period, kinds: Sequence[int] = ()) -> dict[str,
     ):
         if not kinds or kind in kinds:
             found[tag][kind] = int(n)
+        if kind == EventKind.ACCEPTED and not kinds:
+            found[tag][RECIPIENTS] = int(n)
+    if not kinds:
+        for tag, _, n in facet_rows(domain_id, FacetKind.RECIPIENTS, days):
+            if tag in found:
+                found[tag][RECIPIENTS] = found[tag].get(RECIPIENTS, 0) + n
     ordered = sorted(found.items(), key=lambda item: (-_events(item[1]), item[0]))
     return dict(ordered[:TAGS_MOST])
 
@@ -169,7 +177,7 @@ def _two_periods(domain_ids: Sequence[int], days: Period) -> tuple[dict[_Key, in
 def _by_day(domain_ids: Sequence[int], days: range) -> dict[_Key, int]:
     """Looked up one by one, because a range would read the tags between them too."""
     found: dict[_Key, int] = {}
-    kinds = [RECIPIENTS, *(int(kind) for kind in EventKind)]
+    kinds = [int(kind) for kind in EventKind]
     for start in range(0, len(domain_ids), _CHUNK):
         ids = domain_ids[start : start + _CHUNK]
         for at in range(0, len(days), _CHUNK):
@@ -181,6 +189,14 @@ def _by_day(domain_ids: Sequence[int], days: range) -> dict[_Key, int]:
                 (*ids, *some, *kinds),
             )
             found |= {(domain_id, day, kind): int(n) for domain_id, day, kind, n in rows}
+            found |= {(one, day, RECIPIENTS): int(n) for one, day, kind, n in rows if kind == EventKind.ACCEPTED}
+            for domain_id, day, n in db.rows(
+                f"SELECT domain_id, day, n FROM facet{_PRIMARY[db.dialect()]}"
+                f" WHERE domain_id IN ({', '.join('?' * len(ids))}) AND facet = ? AND day IN"
+                f" ({', '.join('?' * len(some))}) AND value = '' AND kind = ?",
+                (*ids, int(FacetKind.RECIPIENTS), *some, int(EventKind.ACCEPTED)),
+            ):
+                found[(domain_id, day, RECIPIENTS)] = found.get((domain_id, day, RECIPIENTS), 0) + int(n)
     return found
 
 

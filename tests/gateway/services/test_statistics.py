@@ -11,9 +11,9 @@ import pytest
 from gateway import clock, errors
 from gateway.mail.draft import Mailbox
 from gateway.services import domains, event_buckets, ledger, statistics
-from gateway.services.statistics import Period
+from gateway.services.statistics import RECIPIENTS, Period
 from models import database as db
-from models.vocabulary import RECIPIENTS, EventKind
+from models.vocabulary import EventKind
 from tests import cast
 from tests.conftest import use_settings
 from tests.gateway.services.test_events import happen, message
