@@ -114,10 +114,12 @@ def _forget() -> None:
 
 
 def _empty() -> None:
-    for proxy, tables in ((db.database, models.DURABLE), (db.scratch, models.SCRATCH)):
-        for model in tables:
-            if model is not models.Plan:
-                proxy.execute_sql(f"DELETE FROM {model._meta.table_name}")
+    """Delete what the last test left, in one commit: a commit for each table takes longer than most tests."""
+    names = [model._meta.table_name for model in (*models.DURABLE, *models.SCRATCH) if model is not models.Plan]
+    probe = " UNION ALL ".join(f"(SELECT '{name}' FROM `{name}` LIMIT 1)" for name in names)
+    filled = [name for (name,) in db.rows(probe)]
+    if filled:
+        db.in_transaction(lambda tx: [tx.execute(f"DELETE FROM `{name}`") for name in filled])
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def client(app: Flask, failing: list[Exception]) -> FlaskClient:
     def enter() -> Response:
         for error in failing:
             raise error
-        caller = door.enter(request, reading.read(request), no_key=(1, "Missing SenderAPIKey"))
+        caller = door.enter(request, reading.read(request), "send", no_key=(1, "Missing SenderAPIKey"))
         return door.answer({"DomainID": caller.domain_id})
 
     app.register_blueprint(probe)

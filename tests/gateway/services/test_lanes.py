@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 
 import pytest
@@ -148,13 +148,14 @@ class TestClaim:
         lanes.claim(lanes.Rounds())
         assert lanes.renew([first, second], clock.now_ms() + 1) == {second}
 
-    def test_before_the_database_is_calm_only_free_ones_are_claimed(self) -> None:
+    def test_before_the_database_is_calm_only_free_ones_are_claimed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(db._Trouble, "at", time.monotonic())
         who = cast.sender()
         messages.accept(who.caller, cast.draft())
         lanes.claim(lanes.Rounds())
         models.Delivery.update(due_ms=1).execute()
         messages.accept(who.caller, cast.draft())
-        (free,) = lanes.claim(lanes.Rounds(), calm_s=inf)
+        (free,) = lanes.claim(lanes.Rounds(), calm_s=60)
         assert free.was is DeliveryState.QUEUED
         (expired,) = lanes.claim(lanes.Rounds())
         assert expired.was is DeliveryState.CLAIMED
