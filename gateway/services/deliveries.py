@@ -21,7 +21,7 @@ from math import inf
 
 from gateway import clock, config, errors
 from gateway.mail import verp
-from gateway.services import captures, journal, lanes, outcomes, recovery, rendering, senders, suppressions
+from gateway.services import batches, captures, journal, lanes, outcomes, recovery, rendering, senders
 from gateway.services.lanes import Claimed
 from gateway.services.outcomes import Done
 from gateway.transports import base, registry
@@ -141,12 +141,12 @@ class Engine:
 
     def _prepare(self, claimed: list[Claimed]) -> list[_Job]:
         """The jobs of a batch; what is not to be sent, or cannot be, is settled here."""
-        stored = self._stored(claimed)
-        blocked = self._blocked(claimed)
+        stored = batches.stored(claimed)
+        blocked = batches.blocked(claimed)
         jobs: list[_Job] = []
         for row in claimed:
             sender = senders.sender(row.domain_id)
-            refusal = self._refusal(row, sender, blocked)
+            refusal = batches.refusal(row, sender, blocked)
             message = stored.get(row.message_id)
             if refusal is not None:
                 outcomes.settle([row.id], *refusal, fences={row.id: row.fence})
@@ -158,55 +158,6 @@ class Engine:
             elif sender is not None:
                 jobs.append(_Job(row, message, verp.encode(row.id, sender.return_path_host)))
         return jobs
-
-    @staticmethod
-    def _stored(claimed: list[Claimed]) -> dict[int, rendering.Stored]:
-        """The messages of the batch; one that cannot be read is left out and does not keep the others."""
-        wanted = list(dict.fromkeys(row.message_id for row in claimed))
-        try:
-            return rendering.load(wanted)
-        except db.StoreUnavailable:
-            raise
-        except Exception:
-            _log.exception("batch_not_read", extra={"messages": len(wanted)})
-        found: dict[int, rendering.Stored] = {}
-        for message_id in wanted:
-            try:
-                found |= rendering.load([message_id])
-            except db.StoreUnavailable:
-                raise
-            except Exception:
-                _log.exception("message_not_read", extra={"message_id": message_id})
-        return found
-
-    def _blocked(self, claimed: list[Claimed]) -> dict[tuple[int, int, str], suppressions.Suppressed]:
-        """Suppressed recipients of the batch: the list may have changed since they were accepted."""
-        asked: dict[tuple[int, int], list[str]] = {}
-        for row in claimed:
-            asked.setdefault((row.account_id, row.domain_id), []).append(row.rcpt)
-        return {
-            (account_id, domain_id, rcpt): why
-            for (account_id, domain_id), rcpts in asked.items()
-            for rcpt, why in suppressions.check(
-                None, account_id=account_id, domain_id=domain_id, addresses=rcpts
-            ).items()
-        }
-
-    @staticmethod
-    def _refusal(
-        row: Claimed,
-        sender: senders.Sender | None,
-        blocked: dict[tuple[int, int, str], suppressions.Suppressed],
-    ) -> tuple[DeliveryState, EventKind, dict[str, object]] | None:
-        """Why a claimed delivery is not tried at all, as the arguments of `outcomes.settle`."""
-        if sender is None or sender.deleted:
-            return DeliveryState.CANCELED, EventKind.CANCELED, {"reason": "the sender domain was deleted"}
-        why = blocked.get((row.account_id, row.domain_id, row.rcpt))
-        if why is not None:
-            return DeliveryState.SUPPRESSED, EventKind.SUPPRESSED, {"reason": why.reason, "detail": why.detail}
-        if row.was is DeliveryState.HELD or (row.attempts and row.expires_ms < clock.now_ms()):
-            return DeliveryState.FAILED, EventKind.FAILED, {"reason": "its time was used up"}
-        return None
 
     # --- sending -----------------------------------------------------------------------------
 

@@ -1,38 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
-from commands.dispatch import dispatch
 from gateway import errors
-from gateway.services import apis, identity, keys
-from models import database as db
+from gateway.services import apis, identity
 from tests import cast
-
-Call = Callable[..., dict[str, Any]]
+from tests.commands.conftest import Call
 
 pytestmark = pytest.mark.usefixtures("store")
-
-
-@pytest.fixture
-def who(store: str) -> cast.Sender:
-    return cast.sender()
-
-
-@pytest.fixture
-def call(who: cast.Sender) -> Call:
-    _, key = db.in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id))
-
-    def ask(name: str, **params: Any) -> dict[str, Any]:
-        fields = {"command": f"EmailGateway.{name}", "apikey": key}
-        fields |= {param.lower(): value for param, value in params.items()}
-        answer = dispatch(fields, ip="127.0.0.1", request_id="test")
-        assert answer.status == 200
-        return answer.body
-
-    return ask
 
 
 def test_a_key_is_deleted(call: Call, who: cast.Sender) -> None:

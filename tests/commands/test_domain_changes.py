@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import models
-from commands.dispatch import dispatch
 from gateway import clock
-from gateway.services import domains, keys, messages, smtps, webhooks
-from models import database as db
+from gateway.services import domains, messages, smtps, webhooks
 from models.vocabulary import DeliveryState
 from tests import cast
-
-Call = Callable[..., dict[str, Any]]
+from tests.commands.conftest import Call
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -25,25 +21,6 @@ MESSAGES = {
         2: "Domain not found or user does not have permission to delete the domain",
     },
 }
-
-
-@pytest.fixture
-def who(store: str) -> cast.Sender:
-    return cast.sender()
-
-
-@pytest.fixture
-def call(who: cast.Sender) -> Call:
-    _, key = db.in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id))
-
-    def ask(name: str, **params: Any) -> dict[str, Any]:
-        fields = {"command": f"EmailGateway.{name}", "apikey": key}
-        fields |= {param.lower(): value for param, value in params.items()}
-        answer = dispatch(fields, ip="127.0.0.1", request_id="test")
-        assert answer.status == 200
-        return answer.body
-
-    return ask
 
 
 def test_the_documents_update_is_echoed_in_its_types(call: Call, who: cast.Sender) -> None:

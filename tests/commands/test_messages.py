@@ -1,41 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import models
-from commands.dispatch import dispatch
 from gateway import clock
-from gateway.services import keys, messages
-from models import database as db
+from gateway.services import messages
 from models.vocabulary import DeliveryState
 from tests import cast
-
-Call = Callable[..., dict[str, Any]]
+from tests.commands.conftest import Call
 
 pytestmark = pytest.mark.usefixtures("store")
 NAMES = ("ExplainMessage", "CancelMessage", "RescheduleMessage")
-
-
-@pytest.fixture
-def who(store: str) -> cast.Sender:
-    return cast.sender()
-
-
-@pytest.fixture
-def call(who: cast.Sender) -> Call:
-    _, key = db.in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id))
-
-    def ask(name: str, **params: Any) -> dict[str, Any]:
-        fields = {"command": f"EmailGateway.{name}", "apikey": key}
-        fields |= {param.lower(): value for param, value in params.items()}
-        answer = dispatch(fields, ip="127.0.0.1", request_id="test")
-        assert answer.status == 200
-        return answer.body
-
-    return ask
 
 
 def test_a_message_is_explained(call: Call, who: cast.Sender) -> None:

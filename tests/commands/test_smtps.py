@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import models
-from commands.dispatch import dispatch
 from gateway import errors
-from gateway.services import keys, smtps
-from models import database as db
+from gateway.services import smtps
 from tests import cast
+from tests.commands.conftest import Call, caller
 from tests.conftest import use_settings
-
-Call = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def who(store: str) -> cast.Sender:
     smtps.forget()
     return cast.sender()
-
-
-def caller(who: cast.Sender) -> Call:
-    _, key = db.in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id))
-
-    def ask(name: str, **params: Any) -> dict[str, Any]:
-        fields = {"command": f"EmailGateway.{name}", "apikey": key}
-        fields |= {param.lower(): value for param, value in params.items()}
-        answer = dispatch(fields, ip="127.0.0.1", request_id="test")
-        assert answer.status == 200
-        return answer.body
-
-    return ask
-
-
-@pytest.fixture
-def call(who: cast.Sender) -> Call:
-    return caller(who)
 
 
 def log_in(username: str, password: str) -> smtps.Login:
