@@ -250,7 +250,7 @@ class Params(ma.Schema):
             values: dict[str, Any] = self.load(present)
         except ma.ValidationError as error:
             values = {}
-            messages = error.normalized_messages()
+            messages = error.normalized_messages()  # type: ignore[no-untyped-call]
             for name, field in self.load_fields.items():
                 if field.data_key in messages and isinstance(field, Field):
                     faults.append(Fault(field.invalid_code, name, f"'{name}' {messages[field.data_key][0]}"))

@@ -114,7 +114,7 @@ def find_by_name(*, caller: Caller, name: str) -> SenderDomain:
         wanted_name = names.sender_name(name)
     except errors.InvalidDomainName:
         raise errors.NotFound("There is no such sender domain.", what="domain") from None
-    domain = _live(caller.account_id).where(SenderDomain.name == wanted_name).first()
+    domain: SenderDomain | None = _live(caller.account_id).where(SenderDomain.name == wanted_name).first()
     if domain is None or caller.domain_id not in (None, domain.id):
         raise errors.NotFound("There is no such sender domain.", what="domain")
     return domain
