@@ -9,7 +9,7 @@ import orjson
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from commands.sender_keys import NOT_ALLOWED_TEXT
+from commands.sender_keys import NOT_ALLOWED_TEXT, presented
 from gateway import errors
 from gateway.services import identity, limits
 from models.database import StoreUnavailable
@@ -46,18 +46,6 @@ def refuse(codes: Codes, status: int, headers: Mapping[str, str] | None = None) 
     return response
 
 
-def sender_keys(request: Request, params: Mapping[str, Any]) -> list[str]:
-    """The keys that came: `Authorization: Bearer`, then `SenderAPIKey` of query or body."""
-    keys = []
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        keys.append(token.strip())
-    named = params.get("senderapikey")
-    if isinstance(named, str) and named.strip():
-        keys.append(named.strip())
-    return keys
-
-
 def enter(
     request: Request, params: Mapping[str, Any], permission: str, *, no_key: tuple[int, str] = MISSING_KEY
 ) -> identity.Caller:
@@ -65,7 +53,7 @@ def enter(
 
     `no_key` is what a request without any key is told: 1 on `/email` and `/events`, 13 on `/webhooks`.
     """
-    keys = sender_keys(request, params)
+    keys = presented(request.headers.get("Authorization", ""), params)
     if not keys:
         # A SenderAPIKey that is there but not a text is wrong, not absent.
         present = params.get("senderapikey") not in (None, "")
