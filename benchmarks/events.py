@@ -170,9 +170,8 @@ def reads(caller: Caller, domain_ids: Sequence[int], total: int) -> dict[str, Ca
     }
 
 
-def measure(count: int, repeat: int) -> dict[str, tuple[float, float, int]]:
-    """Fill the connected store and read; p50 and p95 in milliseconds and how many answers were partial, by name."""
-    ledger.forget_words()
+def prepare(count: int, domain_ids: Sequence[int]) -> None:
+    """Fill and index the connected store, and print what that took."""
     plan = Plan.get(Plan.name == "Unlimited")
     Account.insert(
         id=1, uuid=ids.new_uuid(), email="bench@people.test", slug="bench", plan_id=plan.id, created_ms=clock.now_ms()
@@ -182,7 +181,6 @@ def measure(count: int, repeat: int) -> dict[str, tuple[float, float, int]]:
             id=n, uuid=ids.new_uuid(), account_id=1, name=f"d{n}.test", status="enabled", subdomain="m",
             ownership_token="t", signing_key="k", created_ms=clock.now_ms(),
         ).execute()  # fmt: skip
-    domain_ids = list(range(1, DOMAINS + 1))
     started = time.perf_counter()
     fill(count, domain_ids)
     filled = time.perf_counter()
@@ -199,6 +197,14 @@ def measure(count: int, repeat: int) -> dict[str, tuple[float, float, int]]:
     print(
         f"  {count:,} events filled in {filled - started:.0f} s, indexed in {indexed - filled:.0f} s ({terms:,} terms)"
     )
+
+
+def measure(count: int, repeat: int) -> dict[str, tuple[float, float, int]]:
+    """Fill the connected store and read; p50 and p95 in milliseconds and how many answers were partial, by name."""
+    ledger.forget_words()
+    domain_ids = list(range(1, DOMAINS + 1))
+    if not Account.get_or_none(Account.id == 1):
+        prepare(count, domain_ids)
     caller = identity.for_account(1)
     found = {}
     for name, read in reads(caller, domain_ids, count).items():
@@ -231,31 +237,36 @@ def compare(label: str, connect: Callable[[int], None], counts: Sequence[int], r
         print(f"  {name:42}{cells}   {ratio:8.1f}" + (f"   {partial} of {repeat} partial" if partial else ""))
 
 
-def run(count: int, *, small: int = 10_000, mariadb: bool = False, repeat: int = 40) -> None:
-    """Print both tables: SQLite, and MariaDB where asked for."""
-    folder = Path(tempfile.mkdtemp(prefix="commandpost-bench-", dir=Path.cwd()))
+def run(
+    count: int, *, small: int = 10_000, mariadb: bool = False, sqlite: bool = True, repeat: int = 40, keep: str = ""
+) -> None:
+    """Print the tables: SQLite, and MariaDB where asked for. Stores of `keep` are filled once, then read again."""
+    folder = Path(keep or tempfile.mkdtemp(prefix="commandpost-bench-", dir=Path.cwd())).resolve()
     config.use(config.load({config.PREFIX + "DATA": str(folder), config.PREFIX + "SECRET": "bench"}))
     names: list[str] = []
 
-    def sqlite(events_: int) -> None:
+    def file(events_: int) -> None:
         data = folder / str(events_)
         db.connect("sqlite:", data)
         schema.migrate(data)
 
     def server(events_: int) -> None:
-        names.append(f"commandpost_test_events_{os.getpid():x}_{events_}")
-        mysql_admin(f"CREATE DATABASE `{names[-1]}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-        db.connect(mysql_url(names[-1]), folder)
+        name = f"commandpost_test_events_{'kept' if keep else f'{os.getpid():x}'}_{events_}"
+        mysql_admin(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        names.append(name)
+        db.connect(mysql_url(name), folder)
         schema.migrate(folder)
 
     try:
-        compare("Reading on SQLite, p50 / p95 in ms", sqlite, (small, count), repeat)
+        if sqlite:
+            compare("Reading on SQLite, p50 / p95 in ms", file, (small, count), repeat)
         if mariadb:
             compare("Reading on MariaDB, p50 / p95 in ms", server, (small, count), repeat)
     finally:
-        for name in names:
-            mysql_admin(f"DROP DATABASE `{name}`")
-        shutil.rmtree(folder, ignore_errors=True)
+        if not keep:
+            for name in names:
+                mysql_admin(f"DROP DATABASE `{name}`")
+            shutil.rmtree(folder, ignore_errors=True)
         config.use(None)
 
 
@@ -264,8 +275,16 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=40)
     parser.add_argument("--mariadb", action="store_true", help="also on the server of COMMANDPOST_TEST_DATABASE_URL")
+    parser.add_argument("--no-sqlite", action="store_true", help="leave the file database out")
+    parser.add_argument("--keep", default="", metavar="DIR", help="keep the filled stores, and read what is there")
     options = parser.parse_args()
-    run(options.events, mariadb=options.mariadb, repeat=options.repeat)
+    run(
+        options.events,
+        mariadb=options.mariadb,
+        sqlite=not options.no_sqlite,
+        repeat=options.repeat,
+        keep=options.keep,
+    )
 
 
 if __name__ == "__main__":
