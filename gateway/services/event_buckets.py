@@ -19,7 +19,7 @@ from gateway.services.statistics import Period
 from models import database as db
 from models.vocabulary import EventKind, FacetKind
 
-_BUDGET_S = 0.04
+_BUDGET_S = 0.03
 _WALKED = 1000  # events read at once
 Buckets = tuple[list[tuple[str, int]], bool]
 """Values and how many events have them, the most frequent first; whether only the newest events were counted."""

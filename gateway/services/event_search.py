@@ -19,7 +19,7 @@ from models import database as db
 COUNTED_MOST = 10_000
 """Up to here the total of a query is exact."""
 
-_BUDGET_S = 0.04  # of one query, looked at between blocks
+_BUDGET_S = 0.03  # of one query, looked at between blocks
 _FIRST, _MESSAGES = 128, 256  # messages of a block
 _EVENTS = 20_000
 _TAIL = 2000  # events that the index does not know yet and that are looked through

@@ -81,14 +81,26 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Every:
-    """What all parts have; without `sure` they are candidates at best (the words of a phrase, a NOT beside)."""
+    """What all parts have and nothing of `without`; not `sure`: candidates at best (the words of a phrase)."""
 
     parts: tuple[Plan, ...]
     sure: bool = True
+    without: tuple[Leaf, ...] = ()  # sure ones only: whatever has such a term is no match
 
     @cached_property
     def _ordered(self) -> list[Plan]:
         return sorted(self.parts, key=lambda part: part.size) if len(self.parts) > 1 else list(self.parts)
+
+    def _left(self, found: Found) -> Found:
+        """`found` but for what has a term that it must not have."""
+        for leaf in self.without:
+            bad = leaf.probe(sorted(found))
+            found = {
+                message: MAYBE if where == SURE and message in bad else where
+                for message, where in found.items()
+                if bad.get(message) != SURE
+            }
+        return found
 
     @property
     def size(self) -> int:
@@ -111,6 +123,7 @@ class Every:
                 for message in found.keys() & other.keys()
                 if (where := _both(found[message], other[message])) != frozenset()
             }
+        found = self._left(found)
         return found if self.sure else {m: MAYBE if where == SURE else where for m, where in found.items()}
 
 
@@ -175,11 +188,21 @@ class _Maker:
             return self._some([self._term(field, node) for field in FIELDS])
         if isinstance(node, Not):
             return None
-        parts = [self.of(part) for part in node.parts]
-        there = tuple(part for part in parts if part is not None)
         if isinstance(node, And):
-            return Every(there, sure=len(there) == len(parts)) if there else None
+            barred = [self._barred(part) for part in node.parts]
+            parts = [self.of(part) for part, leaf in zip(node.parts, barred, strict=True) if leaf is None]
+            there = tuple(part for part in parts if part is not None)
+            without = tuple(leaf for leaf in barred if leaf is not None)
+            return Every(there, len(there) == len(parts), without) if there else None
+        parts = [self.of(part) for part in node.parts]
         return self._some(parts)
+
+    def _barred(self, node: Node) -> Leaf | None:
+        """The postings of what a NOT excludes, where these say it all."""
+        if not isinstance(node, Not) or not isinstance(node.part, Term) or not node.part.field:
+            return None
+        plan = self._term(node.part.field, node.part)
+        return plan if isinstance(plan, Leaf) and plan.sure else None
 
     @staticmethod
     def _some(parts: Sequence[Plan | None]) -> Plan | None:
