@@ -70,6 +70,8 @@ QUERIES = (
     "NOT order", "welcome OR tag:spring", "order OR NOT welcome", "to:jane@friends.test AND NOT response:550",
     "-tag:spring -ip:192.0.2.7", "(mx:mx1 OR ip:192.0.2.7) subject:order", "order welcome", "zoe order",
     "to:bcc@hidden.test", "to:bcc order", "subject:nothing OR to:nobody", "tag:x subject:welcome",
+    "subject:order NOT tag:x", "order -subject:welcome -tag:spring", "to:zoe* NOT subject:order", "-tag:x mx:mx1",
+    "subject:order NOT subject:the", "welcome NOT subject:order*",
 )  # fmt: skip
 KINDS = (
     ("", ()),
