@@ -180,12 +180,26 @@ def _counted(domain_id: int, kinds: Sequence[int], days: range) -> int:
 
 
 def _count_rows(wanted: Wanted, from_ms: int, to_ms: int, low: int, high: int) -> int:
-    if low > 1 or high < INT64:
-        low = max(low, event_range.id_at(wanted.domain_id, from_ms - event_range.DISORDER_MS))
-        high = min(high, event_range.id_at(wanted.domain_id, to_ms + event_range.DISORDER_MS))
+    """Counted by the index alone where every id is of the wanted time, by the rows near both ends."""
+    if low <= 1 and high == INT64:
+        return _count_between(wanted, low, high, from_ms, to_ms)
+    near, id_at = event_range.DISORDER_MS, event_range.id_at
+    low, high = max(low, id_at(wanted.domain_id, from_ms - near)), min(high, id_at(wanted.domain_id, to_ms + near))
+    first, last = id_at(wanted.domain_id, from_ms + near), id_at(wanted.domain_id, to_ms - near)
+    if not low <= first < last <= high:
+        return _count_between(wanted, low, high, from_ms, to_ms)
+    return (
+        _count_between(wanted, low, first - 1, from_ms, to_ms)
+        + _count_between(wanted, first, last - 1, None, None)
+        + _count_between(wanted, last, high, from_ms, to_ms)
+    )
+
+
+def _count_between(wanted: Wanted, low: int, high: int, from_ms: int | None, to_ms: int | None) -> int:
     where, values = Wanted(0, 0, 0, wanted.kinds, from_ms, to_ms).where()
+    index = (BY_KIND if wanted.kinds and from_ms is None else BY_ID)[db.dialect()]
     rows = db.rows(
-        f"SELECT COUNT(*) FROM event {BY_ID[db.dialect()]} WHERE domain_id = ? AND id BETWEEN ? AND ?{where}",
+        f"SELECT COUNT(*) FROM event {index} WHERE domain_id = ? AND id BETWEEN ? AND ?{where}",
         (wanted.domain_id, low, high, *values),
     )
     return int(rows[0][0])
