@@ -12,7 +12,7 @@ help:
 	@echo "make run      start everything with a demo account, at http://127.0.0.1:8080"
 	@echo "make install  make $(BIN)/commandpost"
 	@echo "make test     run all tests; what needs MariaDB, RabbitMQ or Redis runs where they answer"
-	@echo "make reliability   kill every process, the broker and the database while mail flows, for minutes"
+	@echo "make reliability   kill every process, the broker and the database while mail flows, for a quarter of an hour"
 	@echo "make lint     style, types and import contracts"
 	@echo "make bench    measure accepting, delivering and reading (EVENTS=10000000 for the full size)"
 	@echo "make docs     write the generated pages under docs/"

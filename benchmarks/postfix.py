@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -53,12 +54,22 @@ def missing(*, signing: bool) -> str:
 class Postfix:
     """Takes mail without a login and relays it to `sink`; `held` keeps it in the queue until `release`.
 
-    Its own throttles are off (`in_flow_delay`), and nothing is logged where there is no syslog.
+    Its own throttles are off (`in_flow_delay`), and nothing is logged where there is no syslog. `settings` are
+    lines of main.cf over those here.
     """
 
-    def __init__(self, folder: Path, *, sink: int, signing: bool = False, held: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sink: int,
+        signing: bool = False,
+        held: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self._folder, self._sink, self._signing, self._held = folder, sink, signing, held
+        self._settings = settings or {}
         self._config = folder / "etc"
         self._milter: subprocess.Popen[bytes] | None = None
 
@@ -70,10 +81,22 @@ class Postfix:
                 part.chmod(part.stat().st_mode | 0o111)
         shutil.chown(self._folder / "data", "postfix")
         milter = self._start_milter() if self._signing else ""
-        self._write(milter)
-        self._postfix("start")
+        self._start(milter)
         world.wait_for(self.port)
         return self
+
+    def _start(self, milter: str) -> None:
+        """On a loaded machine the port may be taken in between, or its master be too slow for its own patience."""
+        for last in (False, False, True):
+            self._write(milter)
+            try:
+                self._postfix("start")
+                break
+            except RuntimeError:
+                self._postfix("stop", check=False)
+                if last:
+                    raise
+                self.port = free_port()
 
     def __exit__(self, *_: object) -> None:
         self._postfix("stop", check=False)
@@ -89,13 +112,13 @@ class Postfix:
         subprocess.run(["postqueue", "-c", str(self._config), "-f"], check=True, timeout=60)
 
     def _postfix(self, verb: str, *, check: bool = True) -> None:
-        subprocess.run(
-            ["postfix", "-c", str(self._config), verb],
-            check=check,
-            timeout=60,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        told = self._folder / "postfix.log"
+        with open(told, "ab") as log:
+            done = subprocess.run(
+                ["postfix", "-c", str(self._config), verb], timeout=60, stdout=subprocess.DEVNULL, stderr=log
+            )
+        if check and done.returncode:
+            raise RuntimeError(f"postfix {verb}: {told.read_text(errors='replace')[-2000:]}")
 
     def _write(self, milter: str) -> None:
         settings = {
@@ -122,7 +145,7 @@ class Postfix:
             "smtpd_milters": milter,
             "milter_default_action": "tempfail",
             "defer_transports": "smtp relay" if self._held else "",
-        }
+        } | dict(self._settings)
         text = "".join(f"{name} = {value}\n" for name, value in settings.items())
         (self._config / "main.cf").write_text(text)
         (self._config / "master.cf").write_text(_SERVICES.format(port=self.port))

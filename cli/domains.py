@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from cli import dkim as dkim_verbs
 from cli import opening
-from cli.answer import USAGE, Answer, Failed, fields, table, verb
-from gateway.services import domains
+from cli.answer import Answer, fields, table, verb
+from gateway.services import domain_changes, domains
 from models import SenderDomain
 from models.vocabulary import STATUS_WORDS
 
@@ -16,6 +15,9 @@ from models.vocabulary import STATUS_WORDS
 @click.group()
 def domain() -> None:
     """Sender domains."""
+
+
+domain.add_command(dkim_verbs.dkim)
 
 
 @domain.command()
@@ -30,7 +32,7 @@ def add(
     name: str, email: str, trusted: bool, number: int | None, signing_key: str | None, dkim: tuple[str, ...]
 ) -> Answer:
     """Add a sender domain."""
-    keys = [_key(text) for text in dkim]
+    keys = [dkim_verbs.read_key(text) for text in dkim]
     with opening.store():
         made = domains.add(
             caller=opening.caller(email), name=name, trusted=trusted, id=number, signing_key=signing_key, dkim=keys
@@ -42,6 +44,35 @@ def add(
         rows = [(state.type, state.host, state.value) for state in wanted]
         text += "\n\n" + table(("type", "name", "value"), rows)
     return Answer(data, text)
+
+
+_SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link")
+
+
+@domain.command()
+@click.argument("name")
+@click.option("--user", "email", required=True, help="Email address of the account.")
+@click.option("--require-tls/--no-require-tls", default=None, help="Its mail never leaves in the clear.")
+@click.option("--link-tracking/--no-link-tracking", default=None, help="Links lead over the tracking host.")
+@click.option("--open-tracking/--no-open-tracking", default=None, help="Opens are seen.")
+@click.option("--unsubscribe-link/--no-unsubscribe-link", default=None, help="Messages get an unsubscribe link.")
+@verb
+def options(name: str, email: str, **changed: bool | None) -> Answer:
+    """Show the options of a sender domain, or change those that are named."""
+    with opening.store():
+        caller = opening.caller(email)
+        row = domains.find_by_name(caller=caller, name=name)
+        if any(value is not None for value in changed.values()):
+            row = domain_changes.update(
+                caller=caller,
+                domain_id=row.id,
+                require_tls=changed["require_tls"],
+                link_tracking=changed["link_tracking"],
+                open_tracking=changed["open_tracking"],
+                unsubscribe_link=changed["unsubscribe_link"],
+            )
+    data = _shown(row) | {switch: bool(getattr(row, switch)) for switch in _SWITCHES}
+    return Answer(data, fields(data.items()))
 
 
 @domain.command("list")
@@ -56,14 +87,3 @@ def list_(email: str) -> Answer:
 
 def _shown(row: SenderDomain) -> dict[str, object]:
     return {"id": row.id, "uuid": str(row.uuid), "name": row.name, "status": STATUS_WORDS[row.status]}
-
-
-def _key(text: str) -> tuple[str, str]:
-    selector, _, path = text.partition(":")
-    if not selector or not path:
-        raise Failed("usage", f"--dkim {text}: should be SELECTOR:FILE", USAGE)
-    try:
-        return selector, Path(path).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a PEM file"
-        raise Failed("usage", f"--dkim {text}: {reason}", USAGE) from None

@@ -44,7 +44,9 @@ def _answer(command: Command, fields: Mapping[str, Any], visitor: Visitor, reque
             return envelope.faults(command, faults)
         return envelope.success(command.handler(who, params))
     except Refused as refused:
-        return envelope.listed(command, refused.codes)
+        answer = envelope.listed(command, refused.codes)
+        answer.body.update(refused.more)
+        return answer
     except errors.Unavailable as refusal:
         return envelope.unavailable(int(str(refusal.data.get("retry_after", StoreUnavailable.retry_after))))
     except errors.GatewayError as refusal:

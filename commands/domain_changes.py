@@ -17,6 +17,11 @@ class UpdateDomainParams(Params):
     LinkTracking = Flag(required=False, doc="Enable or disable link tracking (1 for enable, 0 for disable)")
     OpenTracking = Flag(required=False, doc="Enable or disable open tracking (1 for enable, 0 for disable)")
     UnsubscribeLink = Flag(required=False, doc="Enable or disable unsubscribe link (1 for enable, 0 for disable)")
+    RequireTLS = Flag(
+        required=False,
+        doc="Whether mail of the domain waits, and in the end fails, where the next hop takes it only in the clear"
+        " (1 for yes)",
+    )
     HostingProvider = Text(required=False, blank=True, max=255, doc="The name of the hosting provider")
     Subdomain = Text(required=False, max=255, doc="The subdomain to be associated with the sender domain")
 
@@ -58,6 +63,7 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         link_tracking=params.get("LinkTracking"),
         open_tracking=params.get("OpenTracking"),
         unsubscribe_link=params.get("UnsubscribeLink"),
+        require_tls=params.get("RequireTLS"),
         hosting_provider=params.get("HostingProvider"),
         subdomain=params.get("Subdomain"),
     )
@@ -67,6 +73,7 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
             "LinkTracking": _digit(domain.link_tracking),
             "OpenTracking": _digit(domain.open_tracking),
             "UnsubscribeLink": _digit(domain.unsubscribe_link),
+            "RequireTLS": _digit(domain.require_tls),
             "HostingProvider": domain.hosting_provider,
             "Subdomain": domain.subdomain,
             "DomainName": domain.name,

@@ -161,6 +161,7 @@ def _shown(domain: SenderDomain, records: Sequence[RecordState]) -> dict[str, An
             "LinkTracking": bool(domain.link_tracking),
             "OpenTracking": bool(domain.open_tracking),
             "UnsubscribeLink": bool(domain.unsubscribe_link),
+            "RequireTLS": bool(domain.require_tls),
         },
         "HostingProvider": domain.hosting_provider,
         "Subdomain": domain.subdomain,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from commands.registry import command
@@ -75,7 +76,7 @@ class GetEventsParams(Params):
     error_message=True,
 )
 def get_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    page = events.search(
+    found = events.search(
         caller=caller,
         domain_id=params["DomainID"],
         start=params["StartFrom"],
@@ -86,11 +87,16 @@ def get_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         query=params.get("Query", ""),
         cursor=params.get("Cursor", ""),
     )
-    answer: dict[str, Any] = {"TotalRecords": page.total, "Events": [_command_row(event) for event in page.rows]}
-    if page.partial:
+    return page(found, _command_row)
+
+
+def page(found: events.Page, shown: Callable[[EventRow], dict[str, Any]]) -> dict[str, Any]:
+    """A page of events, each as `shown` renders it; a partial one says where to go on."""
+    answer: dict[str, Any] = {"TotalRecords": found.total, "Events": [shown(event) for event in found.rows]}
+    if found.partial:
         answer["Partial"] = True
-        if page.cursor:
-            answer["Cursor"] = page.cursor
+        if found.cursor:
+            answer["Cursor"] = found.cursor
     return answer
 
 

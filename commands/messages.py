@@ -8,6 +8,7 @@ from commands import events as shown
 from commands.registry import command
 from commands.schema import Field, Params, Text, Whole
 from commands.sending.fields import moment_ms
+from commands.sending.forecasts import verdict
 from gateway import clock, errors
 from gateway.services import explanation_words, explanations, queues
 from gateway.services.explanations import AttemptRow, Explanation, Fate
@@ -59,13 +60,23 @@ class RescheduleMessageParams(Params):
     answer={
         "Explanation": (
             "Accepted for example.com at 2026-01-31 12:30:00 UTC; the delivery to jane@example.org arrived"
-            " at attempt 1 at mx.example.org[192.0.2.1]:25 at 2026-01-31 12:30:01 UTC."
+            " at attempt 1 at mx.example.org[192.0.2.1]:25 at 2026-01-31 12:30:01 UTC (250 2.0.0 Ok)."
         ),
         "Message": {"MessageID": "example-uuid", "DomainID": "123", "Domain": "example.com"},
-        "Verdicts": [{"Gate": "sender_domain", "Data": {"domain": "example.com", "status": "enabled"}}],
+        "Verdicts": [
+            {
+                "Gate": "sender_domain",
+                "Decision": "passed",
+                "Rule": "from_in_domain",
+                "Until": "",
+                "Details": {"domain": "example.com", "status": "enabled"},
+            }
+        ],
         "TotalDeliveries": 1,
         "States": {"delivered": 1},
-        "Deliveries": [{"Recipient": "jane@example.org", "State": "delivered", "Attempts": [], "Events": []}],
+        "Deliveries": [
+            {"Recipient": "jane@example.org", "State": "delivered", "Verdicts": [], "Attempts": [], "Events": []}
+        ],
         "Events": [],
     },
 )
@@ -80,13 +91,7 @@ def explain_message(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "Explanation": found.text,
         "Message": _message(found),
-        "Verdicts": [
-            {
-                "Gate": verdict.get("gate", ""),
-                "Data": {name: value for name, value in verdict.items() if name != "gate"},
-            }
-            for verdict in found.message.verdicts
-        ],
+        "Verdicts": [verdict(one) for one in found.gates],
         "TotalDeliveries": found.total,
         "States": {state.name.lower(): count for state, count in found.states.items()},
         "Deliveries": [_delivery(one) for one in found.fates],
@@ -159,6 +164,7 @@ def _delivery(one: Fate) -> dict[str, Any]:
         "AttemptCount": one.attempt_count,
         "NextAttemptAt": _time(one.due_ms),
         "ExpiresAt": clock.sql_text(one.expires_ms),
+        "Verdicts": [verdict(gate) for gate in one.gates],
         "Attempts": [_attempt(attempt) for attempt in one.attempts],
         "Events": [shown.row(event) for event in one.events],
     }

@@ -10,13 +10,14 @@ from commands import sender_keys
 from commands import webhooks as shown_webhooks
 from commands.registry import Needs, Refused, Visitor, command
 from commands.schema import UNDOCUMENTED, Anything, Day, Fault, Id, Params, Text, Whole
-from commands.sending import codes
+from commands.sending import codes, forecasts
 from commands.sending.faults import Faults
 from commands.sending.fields import FIELDS
 from commands.sending.send import send
 from commands.webhooks import EventWord
 from gateway import errors
 from gateway.services import events, webhooks
+from gateway.services.dry_runs import DryRun
 from gateway.services.identity import Caller
 from models.vocabulary import ACCOUNT_DISABLED
 
@@ -91,6 +92,11 @@ class SendEmailParams(SenderParams):
     SubscriberID = Anything(required=False, doc="The subscriber ID of the subscriber this email belongs to")
     JourneyID = Anything(required=False, doc="The journey ID this email is sent by")
     ActionID = Anything(required=False, doc="The action ID of the journey this email is sent by")
+    DryRun = Anything(
+        required=False,
+        doc="With true nothing is sent, stored or counted: the answer says what each gate would decide, the route,"
+        " the headers, the size, each recipient's fate and whether SPF, DKIM and DMARC will pass",
+    )
 
     def check(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
         return {_RAW: data}, []
@@ -123,6 +129,7 @@ class GetEventsPublicParams(SenderParams):
     Event = Text(required=False, max=255, doc="The type of event to filter (e.g., open, click, etc.)")
     MessageID = Text(required=False, max=255, doc="The ID of the message to filter events")
     Query = Text(required=False, max=1000, doc="A query string to filter events")
+    Cursor = Text(required=False, max=64, doc="The Cursor of a partial answer to the same query: goes on behind it")
 
 
 @command(
@@ -153,7 +160,10 @@ def send_email(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
         scope="EmailGateway.SendEmail",
     )
     if accepted is None:
-        raise Refused(faults.codes)
+        more = None if faults.verdicts is None else forecasts.refused(faults.verdicts)
+        raise Refused(faults.codes, more)
+    if isinstance(accepted, DryRun):
+        return forecasts.shown(accepted)
     return {"MessageID": accepted.message_id} | ({"Replayed": True} if accepted.replayed else {})
 
 
@@ -249,11 +259,9 @@ def get_events(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
         event=params.get("Event", ""),
         query=params.get("Query", ""),
         message_id=params.get("MessageID", ""),
+        cursor=params.get("Cursor", ""),
     )
-    answer: dict[str, Any] = {"TotalRecords": page.total, "Events": [shown_events.row(event) for event in page.rows]}
-    if page.partial:
-        answer["Partial"] = True
-    return answer
+    return shown_events.page(page, shown_events.row)
 
 
 def _enter(

@@ -40,11 +40,15 @@ class Visitor:
 
 
 class Refused(Exception):
-    """Leaves a handler with several of its record's numbers; an empty text stands for the record's words."""
+    """Leaves a handler with several of its record's numbers; an empty text stands for the record's words.
 
-    def __init__(self, codes: Mapping[int, str]) -> None:
+    `more` are fields that the answer has beside them.
+    """
+
+    def __init__(self, codes: Mapping[int, str], more: Mapping[str, Any] | None = None) -> None:
         super().__init__(str(dict(codes)))
         self.codes = dict(codes)
+        self.more = dict(more or {})
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ _table: dict[str, Command] = {}
 
 _READS = ("Get", "List", "Export", "Explain", "Preview", "Aggr", "SMTPRelay")
 _NOUNS = (
+    ("Suppression", "suppressions"),
+    ("Allow", "suppressions"),
     ("Recipient", "statistics"),
     ("Stats", "statistics"),
     ("Series", "statistics"),

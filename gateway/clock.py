@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 
 DAY_MS = 86_400_000
 
+_JUMP_MS = 5_000
+
+
+class _Wall:
+    """How far the wall clock was ahead of the monotonic one when somebody last looked."""
+
+    ahead_ms: float | None = None
+    jumped_s = -math.inf  # monotonic
+
 
 def now_ms() -> int:
     """Milliseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1_000_000
+
+
+def steady_s() -> float:
+    """Seconds since this process first found that the clock had been set forward or back; infinite where it never was.
+
+    It is found by asking, so ask before every decision that hangs on it.
+    """
+    monotonic_s = time.monotonic()
+    ahead_ms = now_ms() - monotonic_s * 1000
+    if _Wall.ahead_ms is not None and abs(ahead_ms - _Wall.ahead_ms) > _JUMP_MS:
+        _Wall.jumped_s = monotonic_s
+    _Wall.ahead_ms = ahead_ms
+    return monotonic_s - _Wall.jumped_s
 
 
 def now() -> datetime:

@@ -71,6 +71,13 @@ def _boolean(text: str) -> bool:
     raise ValueError("should be 1 or 0")
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _text(text: str) -> str:
     return text.strip()
 
@@ -156,6 +163,28 @@ def _origins(text: str) -> tuple[str, ...]:
     return tuple(_url(part) for part in text.split(",") if part.strip())
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An address of this host that mail leaves from, and the name it says in EHLO there."""
+
+    address: str
+    hostname: str = ""  # empty: that of the settings
+
+
+def _sources(text: str) -> tuple[Source, ...]:
+    found = []
+    for part in text.split(","):
+        if not part.strip():
+            continue
+        address, _, name = part.partition("=")
+        try:
+            ip = ipaddress.ip_address(address.strip())
+            found.append(Source(str(ip), _hostname(name) if name.strip() else ""))
+        except ValueError:
+            raise ValueError("should be addresses of this host, for example 192.0.2.1=mx1.example.net") from None
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Setting:
     name: str  # without the prefix; lower-case it is the attribute of `Settings`
@@ -189,6 +218,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", "", _database, "mysql://user:pass@host/db to scale out (default: SQLite in DATA)", True),
     Setting("BROKER_URL", "", _broker, "amqp://… or redis://… to scale out (default: embedded)", True),
     Setting("DNS", "", _addresses, "resolvers as host:port[,host:port] (default: the system's)"),
+    Setting("DNS_TRUSTED", "0", _boolean, "1: the resolvers validate DNSSEC, and the way to them is safe"),
+    Setting(
+        "DANE",
+        "auto",
+        _text,
+        "auto or off: TLSA records of exchangers count where DNS names only resolvers on loopback, or DNS_TRUSTED is 1",
+    ),
+    Setting("MTA_STS", "1", _boolean, "0: the MTA-STS policies of recipients' domains are not asked for"),
+    Setting(
+        "SOURCE_ADDRESSES",
+        "",
+        _sources,
+        "addresses of this host that direct delivery leaves from, each with an EHLO name or without: addr=name,addr",
+    ),
     Setting("DELIVERY", "capture", _delivery, "transport where no route is set: capture, direct or smtp://…", True),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
@@ -202,6 +245,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "DELIVER_CONNECTIONS", "4", _integer(1, 64), "SMTP connections of each delivering process to one smarthost"
     ),
+    Setting("DELIVER_THREADS", "32", _integer(2, 256), "threads of each delivering process that send, at most"),
     Setting("SMTP_CONNECTIONS", "500", _integer(2, 10000), "connections to each SMTP listener at one time"),
     Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for webhooks and housekeeping"),
     Setting("MESSAGE_SIZE", "26214400", _integer(1024, 104857600), "largest message in bytes, after decoding"),
@@ -214,6 +258,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOGIN_ATTEMPTS", "10", _integer(1, 1000), "failed logins per user name and address in 15 minutes"),
     Setting("TRANSACTIONAL_HOURS", "72", _integer(1, 240), "how long a transactional message is retried"),
     Setting("BULK_HOURS", "72", _integer(1, 240), "how long a bulk message is retried"),
+    Setting("RECHECK_HOURS", "24", _integer(1, 720), "hours, about, between two DNS checks of an enabled domain"),
+    Setting("DRIFT_CHECKS", "3", _integer(1, 100), "checks in a row that miss a record before its status is Failed"),
+    Setting("DRIFT_HOURS", "48", _integer(0, 720), "hours that a record is missing before its status is Failed"),
+    Setting("DISABLE_HOURS", "72", _integer(0, 8760), "hours without ownership or DKIM record until a domain stops"),
+    Setting(
+        "STRIKES", "3", _integer(0, 100), "days with a full mailbox or used-up time that suppress an address; 0: never"
+    ),
+    Setting("STRIKE_DAYS", "30", _integer(1, 366), "the last days of which these strikes count"),
+    Setting("STRIKE_HOLD_DAYS", "30", _integer(1, 3660), "how many days such an address stays suppressed"),
+    Setting("INBOUND_KEEP", "1000", _integer(1, 100000), "inbound mails kept for inspection, of each account and kind"),
+    Setting("INBOUND_KEEP_BYTES", "52428800", _integer(65536, 1 << 40), "bytes of these, of each account and kind"),
+    Setting("INBOUND_KEEP_DAYS", "30", _integer(1, 3660), "how many days they are kept"),
     Setting("IN_DOUBT", "retry", _text, "retry or hold: a delivery whose reply was lost in a crash"),
     Setting("JOURNAL_SYNC", "0", _boolean, "1 syncs the delivery journal to disk before every DATA"),
     Setting("CORS_ORIGINS", "", _origins, "origins that browsers may call the API from"),
@@ -241,6 +297,10 @@ class Settings:
     database_url: str
     broker_url: str
     dns: tuple[Address, ...]
+    dns_trusted: bool
+    dane: str
+    mta_sts: bool
+    source_addresses: tuple[Source, ...]
     delivery: str
     mx_port: int
     delivery_allow: Networks
@@ -250,6 +310,7 @@ class Settings:
     web_threads: int
     deliver_processes: int
     deliver_connections: int
+    deliver_threads: int
     smtp_connections: int
     aside_threads: int
     message_size: int
@@ -262,6 +323,16 @@ class Settings:
     login_attempts: int
     transactional_hours: int
     bulk_hours: int
+    recheck_hours: int
+    drift_checks: int
+    drift_hours: int
+    disable_hours: int
+    strikes: int
+    strike_days: int
+    strike_hold_days: int
+    inbound_keep: int
+    inbound_keep_bytes: int
+    inbound_keep_days: int
     in_doubt: str
     journal_sync: bool
     cors_origins: tuple[str, ...]
@@ -272,6 +343,12 @@ class Settings:
     @property
     def base_url(self) -> str:
         return self.public_url or f"http://{self.http}"
+
+    @property
+    def validates_tlsa(self) -> bool:
+        """Whether AD of the resolvers is believed: whoever sits between could set it too (RFC 7672 §2.2)."""
+        near = bool(self.dns) and all(_is_loopback(server.host) for server in self.dns)
+        return self.dane != "off" and (self.dns_trusted or near)
 
     @property
     def shown_smtp_host(self) -> str:
@@ -290,6 +367,7 @@ class Settings:
 
 
 _WORDS = {
+    "DANE": ("auto", "off"),
     "IN_DOUBT": ("retry", "hold"),
     "LOG_LEVEL": ("debug", "info", "warning", "error"),
     "LOG_FORMAT": ("text", "json"),

@@ -225,6 +225,18 @@ class WebhookNotFound(NotFound):
     message = "There is no such webhook."
 
 
+class UnknownReason(Invalid):
+    """A suppression has one of a few reasons."""
+
+    message = "The reason is unknown."
+
+
+class EntryNotFound(NotFound):
+    """What is to be taken off a list of addresses is not on it; told from an absent domain."""
+
+    message = "There is no such address on the list."
+
+
 class InvalidTemplate(Invalid):
     """A template cannot be read, or its variables make it fail or pass a limit; the message says why."""
 
@@ -280,3 +292,48 @@ class TooManyAtOnce(Invalid):
     """A bulk request without items, or with more than it may have."""
 
     slug = "too_many_at_once"
+
+
+class RotationRunning(GatewayError):
+    """New DKIM keys of the domain wait for their records already."""
+
+    slug = "rotation_running"
+    status = 409
+    message = "A DKIM rotation of this domain is running: publish its records, or cancel it."
+
+
+class InvalidSelector(Invalid):
+    slug = "invalid_selector"
+    message = "The DKIM selector is invalid."
+
+
+class SelectorInUse(GatewayError):
+    """The domain has, or had, a DKIM key under that selector; receivers may remember its record."""
+
+    slug = "selector_in_use"
+    status = 409
+    message = "The selector is in use."
+
+
+class KeyNeeded(GatewayError):
+    """A DKIM key signs, or mail under way bears its signature."""
+
+    slug = "key_needed"
+    status = 409
+    message = "The DKIM key is still needed."
+
+
+class InboundMailNotFound(NotFound):
+    slug = "inbound_mail_not_found"
+    message = "There is no such inbound mail."
+
+
+class LimitNotFound(NotFound):
+    slug = "limit_not_found"
+    message = "There is no such limit."
+
+
+class LimitEnded(GatewayError):
+    slug = "limit_ended"
+    status = 409
+    message = "The limit has ended or was canceled."

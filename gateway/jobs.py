@@ -11,8 +11,10 @@ from collections.abc import Callable
 DELIVER = "deliver"
 WEBHOOKS = "webhooks"
 EXPAND = "expand"
+CLEAR = "clear"
 HOUSEKEEPING = "housekeeping"
 SEARCH = "search"
+DOMAINS = "domains"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

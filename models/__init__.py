@@ -2,23 +2,30 @@
 
 from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyUse
+from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
 from models.domain import DkimKey, SenderDomain
 from models.event import Counter, Event, Facet, Mx, Reply
+from models.inbound_mail import InboundMail, InboundMailPart
 from models.mail_list import Expansion, MailList, Subscriber
 from models.message import Content, ContentPart, IdempotencyKey, Message
+from models.notice import Notice
 from models.runtime import Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
+from models.shaping import Limit
 from models.smtp_login import SmtpLogin
-from models.suppression import Suppression
+from models.suppression import Allowed, Strike, Suppression, SuppressionUndo
 from models.template import Template
+from models.tls_policy import TlsPolicy
 from models.webhook import Webhook, WebhookAttempt, WebhookDelivery
 
 DURABLE = (
     Account,
+    Allowed,
     ApiKey,
     Attempt,
     CapturedMail,
+    Clearance,
     Content,
     ContentPart,
     Counter,
@@ -28,10 +35,14 @@ DURABLE = (
     Expansion,
     Facet,
     IdempotencyKey,
+    InboundMail,
+    InboundMailPart,
     Lane,
+    Limit,
     MailList,
     Message,
     Mx,
+    Notice,
     Plan,
     QuotaUsage,
     Reply,
@@ -40,9 +51,12 @@ DURABLE = (
     SenderDomain,
     Session,
     SmtpLogin,
+    Strike,
     Subscriber,
     Suppression,
+    SuppressionUndo,
     Template,
+    TlsPolicy,
     Webhook,
     WebhookAttempt,
     WebhookDelivery,
@@ -56,9 +70,11 @@ __all__ = [
     "DURABLE",
     "SCRATCH",
     "Account",
+    "Allowed",
     "ApiKey",
     "Attempt",
     "CapturedMail",
+    "Clearance",
     "Content",
     "ContentPart",
     "Counter",
@@ -69,11 +85,15 @@ __all__ = [
     "Facet",
     "Heartbeat",
     "IdempotencyKey",
+    "InboundMail",
+    "InboundMailPart",
     "KeyUse",
     "Lane",
+    "Limit",
     "MailList",
     "Message",
     "Mx",
+    "Notice",
     "Plan",
     "QuotaUsage",
     "RateCounter",
@@ -83,9 +103,12 @@ __all__ = [
     "SenderDomain",
     "Session",
     "SmtpLogin",
+    "Strike",
     "Subscriber",
     "Suppression",
+    "SuppressionUndo",
     "Template",
+    "TlsPolicy",
     "Webhook",
     "WebhookAttempt",
     "WebhookDelivery",

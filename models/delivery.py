@@ -40,6 +40,7 @@ class Delivery(Model):
     lane_id = pw.IntegerField(null=True)
     due_ms = pw.BigIntegerField(null=True)
     expires_ms = pw.BigIntegerField()
+    waiting = LongTextField(null=True)  # a verdict as JSON: why it was claimed and put back untried
 
     class Meta:
         indexes = ((("lane_id", "due_ms"), False),)

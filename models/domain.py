@@ -29,6 +29,10 @@ class SenderDomain(Model):
     verified_ms = pw.BigIntegerField(null=True)
     created_ms = pw.BigIntegerField()
     deleted_ms = pw.BigIntegerField(null=True)
+    require_tls = pw.BooleanField(null=True)  # its mail leaves encrypted or waits
+    next_check_ms = pw.BigIntegerField(null=True, index=True)  # when DNS is asked again; none once deleted
+    pending_ms = pw.BigIntegerField(null=True)  # since when it waits for its records
+    rotation_ms = pw.BigIntegerField(null=True)  # when the rotation that runs was begun; its keys were made then
 
     class Meta:
         indexes = ((("account_id", "name"), True),)
@@ -40,10 +44,15 @@ class DkimKey(Model):
     domain_id = pw.IntegerField(index=True)
     selector = pw.CharField(63)
     algorithm = pw.CharField(16)  # rsa | ed25519
-    private = MediumBlobField()  # sealed PKCS#8 DER, base64 inside
+    private = MediumBlobField()  # sealed PKCS#8 PEM; empty once retired
     public = pw.TextField()  # the p= value, base64
-    state = pw.CharField(16, default="active")  # pending (not seen in DNS, does not sign) | active | retired
+    state = pw.CharField(16, default="active")  # one of KEY_STATES
     created_ms = pw.BigIntegerField()
+    in_dns = pw.BooleanField(null=True)  # what DNS last said for certain
+    seen_ms = pw.BigIntegerField(null=True)  # when it was last seen there
+    replaced_ms = pw.BigIntegerField(null=True)  # when another one began to sign in its place
+    retire_ms = pw.BigIntegerField(null=True, index=True)  # when its record may go
+    retired_ms = pw.BigIntegerField(null=True)
 
     class Meta:
         indexes = ((("domain_id", "selector"), True),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class DeliveryState(IntEnum):
@@ -62,6 +62,20 @@ class Stream(IntEnum):
     BULK = 2
 
 
+class NoticeKind(StrEnum):
+    """Facts about what an account has that are not about one delivery."""
+
+    DOMAIN_ENABLED = "domain.enabled"  # it may send from now on
+    DOMAIN_DISABLED = "domain.disabled"  # it sends nothing new until its records are verified again
+    DOMAIN_RECORDS_DRIFTED = "domain.records_drifted"  # records that were in DNS are missing or changed
+    DOMAIN_RECORDS_RESTORED = "domain.records_restored"  # they are there again
+    DKIM_ROTATION_STARTED = "dkim.rotation_started"  # new keys wait for their records
+    DKIM_ROTATION_CANCELED = "dkim.rotation_canceled"  # they were taken back
+    DKIM_SEEN = "dkim.seen"  # the record of a key that waited is in DNS
+    DKIM_SWITCHED = "dkim.switched"  # another key signs from now on
+    DKIM_RETIRED = "dkim.retired"  # the record of a key may be removed
+
+
 class LaneKind(IntEnum):
     DELIVER = 1
     WEBHOOK = 2
@@ -91,6 +105,15 @@ STATUS_WORDS = {
 }
 """A domain's status as people and clients see it."""
 
+KEY_PENDING, KEY_ACTIVE, KEY_RETIRING, KEY_RETIRED = "pending", "active", "retiring", "retired"
+KEY_STATES = {
+    KEY_PENDING: "not in DNS as far as is known; does not sign",
+    KEY_ACTIVE: "signs",
+    KEY_RETIRING: "signs no more, but mail under way bears its signature: its record has to stay",
+    KEY_RETIRED: "its record may be removed",
+}
+"""The life of a DKIM key, in its order."""
+
 CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
 PERMISSIONS = (
     "send",
@@ -108,6 +131,7 @@ PERMISSIONS = (
             "messages",
             "templates",
             "lists",
+            "suppressions",
             "account",
         )
         for verb in ("read", "write")

@@ -18,7 +18,9 @@ QUEUE_OF = {
     jobs.WEBHOOKS: ASIDE,
     jobs.HOUSEKEEPING: ASIDE,
     jobs.EXPAND: ASIDE,
+    jobs.CLEAR: ASIDE,
     jobs.SEARCH: ASIDE,
+    jobs.DOMAINS: ASIDE,
 }
 EXPIRES = 60
 """Seconds after which a bell says nothing any more. It is told by the ringer's clock and judged by the worker's, so
@@ -66,7 +68,14 @@ def configure(settings: config.Settings) -> Celery:
         url = f"{bells.SCHEME}://localhost/"
         options = {"folder": str(settings.data / "broker"), "polling_interval": 0.01}
     elif url.startswith("redis"):
-        options = {"global_keyprefix": f"{prefix}:", "socket_connect_timeout": 2, "socket_keepalive": True}
+        # An acknowledgement that Redis does not hear would keep its place in the window for ever, and a worker with
+        # a full window never looks at its connection again. A bell needs none.
+        options = {
+            "global_keyprefix": f"{prefix}:",
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "ack_emulation": False,
+        }
     else:
         # Bells that nobody hears must not pile up where no worker runs.
         arguments = {"x-max-length": bells.MOST, "x-message-ttl": _KEPT_MS}

@@ -10,7 +10,15 @@ from celery import beat
 from gateway import jobs
 from tasks import ringer
 
-SCHEDULE = {jobs.DELIVER: 5.0, jobs.WEBHOOKS: 5.0, jobs.EXPAND: 5.0, jobs.HOUSEKEEPING: 60.0, jobs.SEARCH: 3.0}
+SCHEDULE = {
+    jobs.DELIVER: 5.0,
+    jobs.WEBHOOKS: 5.0,
+    jobs.EXPAND: 5.0,
+    jobs.CLEAR: 5.0,
+    jobs.HOUSEKEEPING: 60.0,
+    jobs.SEARCH: 3.0,
+    jobs.DOMAINS: 60.0,
+}
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 
 

@@ -19,7 +19,9 @@ from gateway.services import deliveries, pulse
 from models import database as db
 
 # The tasks register themselves; imported here, they are warm before a part is forked.
+from tasks import clear as _clear  # noqa: F401
 from tasks import deliver as _deliver  # noqa: F401
+from tasks import domains as _domains  # noqa: F401
 from tasks import expand as _expand  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import ringer

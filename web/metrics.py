@@ -78,6 +78,10 @@ class _Engine(Collector):
         yield GaugeMetricFamily(
             "commandpost_webhook_backlog", "Webhook deliveries waiting", value=figures["webhook_backlog"]
         )
+        yield GaugeMetricFamily("commandpost_limits", "Limits on destinations that hold now", value=figures["limits"])
+        yield GaugeMetricFamily(
+            "commandpost_paused_destinations", "Destinations that are paused", value=figures["paused"]
+        )
 
 
 def exposition() -> tuple[bytes, str]:

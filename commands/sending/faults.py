@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from commands.sending.codes import OTHER, REFUSALS, TEXTS, TOO_MANY_REQUESTS
 from gateway import errors
@@ -24,6 +25,8 @@ class Faults:
         self._statuses: set[int] = set()
         self.retry_after: int | None = None
         """Seconds after which a limit that refused may let the send pass."""
+        self.verdicts: list[dict[str, Any]] | None = None
+        """What the gates of a dry run decided, shown beside the errors; None for a real send."""
 
     def __bool__(self) -> bool:
         return bool(self._statuses)

@@ -22,7 +22,10 @@ from gateway.services.identity import Caller
 _CONTENT = ("subject", "contenttype", "htmlcontent", "plaincontent", "attachments", "headers", "templateid")
 _PEOPLE = ("from", "to", "cc", "bcc", "replyto", "targetlistid")
 _HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "listid", "subscriberid", "journeyid", "actionid")
-FIELDS = frozenset(_CONTENT + _PEOPLE + _HANDLING + merging.VARIABLES)
+PAYLOAD = frozenset(_CONTENT + _PEOPLE + _HANDLING + merging.VARIABLES)
+"""What makes one request another under its idempotency key."""
+
+FIELDS = PAYLOAD | {"dryrun"}
 """What is read, in lower case; every other parameter is ignored."""
 
 SUBJECT_LENGTH = 998
@@ -204,6 +207,11 @@ def _flag(params: Params, name: str, faults: Faults) -> bool | None:
     return None
 
 
+def dry_run(params: Params, faults: Faults) -> bool:
+    """Whether the request only asks what a send would do."""
+    return bool(_flag(params, "DryRun", faults))
+
+
 def _send_at(value: Any, faults: Faults) -> int | None:
     """Milliseconds of the time to send at: Unix seconds or `YYYY-MM-DD HH:MM:SS` in UTC; None is now, like the past."""
     if empty(value):
@@ -286,5 +294,5 @@ def idempotency_key(header: str | None, faults: Faults) -> str | None:
 
 def fingerprint(params: Params) -> str:
     """Hex SHA-256 of what was asked for, whatever the order and spelling of names; the credentials are no part."""
-    payload = {name: value for name, value in params.items() if name in FIELDS}
+    payload = {name: value for name, value in params.items() if name in PAYLOAD}
     return hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -36,6 +36,17 @@ def sender_name(text: str) -> str:
     return name
 
 
+def a_labels(domain: str) -> str:
+    """Any domain name as lower-case A-labels; raises `UnicodeError` for what IDNA 2008 does not allow."""
+    return domain.lower() if domain.isascii() else ".".join(_labels(domain.lower()))
+
+
+def registrable(host: str) -> str:
+    """The part of a host name that somebody registered: `example.co.uk` of `mx1.example.co.uk`; else all of it."""
+    name = host.rstrip(".").lower()
+    return _suffixes().privatesuffix(name) or name
+
+
 def label_below(text: str, name: str) -> str:
     """One label of a host directly below `name`, lower-case; the whole host is understood too. Raises `Invalid`."""
     label = text.strip().lower().removesuffix(".").removesuffix(f".{name}")

@@ -48,6 +48,7 @@ class PublicKey:
     selector: str
     algorithm: str  # rsa | ed25519
     public: str
+    signs: bool = True
 
     @property
     def value(self) -> str:
@@ -59,7 +60,7 @@ def wanted(
 ) -> list[WantedRecord]:
     """Every record that `domain` should have; `hostname` is the gateway's name, `return_path` the bounce host.
 
-    Ownership and the RSA key are required: every receiver checks RSA, few check Ed25519 (RFC 8463) yet.
+    Ownership and the RSA key that signs are required: every receiver checks RSA, few check Ed25519 (RFC 8463) yet.
     """
     return [
         WantedRecord(
@@ -71,7 +72,7 @@ def wanted(
                 f"{key.selector}._domainkey.{domain}",
                 "TXT",
                 key.value,
-                key.algorithm == dkim.RSA,
+                key.algorithm == dkim.RSA and key.signs,
                 key.selector,
             )
             for key in keys

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dns.exception
+import dns.flags
 import dns.name
 import dns.nameserver
 import dns.rdatatype
@@ -44,6 +45,25 @@ class MxHost:
     def null(self) -> bool:
         """RFC 7505: the domain says that it accepts no mail."""
         return not self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Tlsa:
+    """A TLSA record (RFC 6698 §2.1)."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer; `authentic` says that the resolver validated it (AD, RFC 4035 §3.2.3), also that there is nothing."""
+
+    values: tuple[Any, ...] = ()
+    authentic: bool = False
+    name: str = ""  # the one asked for, behind its aliases
 
 
 class _Cache:
@@ -105,9 +125,35 @@ class Resolver:
 
     def mx(self, name: str) -> list[MxHost]:
         """The MX records at `name`, best preference first; a null MX is one entry whose `null` is true."""
-        hosts = self._ask(name, "MX", lambda record: MxHost(record.preference, _text(record.exchange)))
+        return list(self.exchangers(name).values)
+
+    def exchangers(self, name: str) -> Found:
+        """`mx`, and whether the answer was validated."""
+        found = self._find(name, "MX", lambda record: MxHost(record.preference, _text(record.exchange)))
         # RFC 7505 §3: beside real records a null MX means nothing.
-        return sorted(host for host in hosts if not host.null) or hosts[:1]
+        hosts = sorted(host for host in found.values if not host.null) or found.values[:1]
+        return Found(tuple(hosts), found.authentic, found.name)
+
+    def tlsa_bases(self, host: str) -> tuple[str, ...]:
+        """The names under which TLSA records of `host` count, the first that has some decides (RFC 7672 §2.2.2).
+
+        Empty where its addresses were not validated. An alias counts under its target, then under its own name.
+        """
+        for kind in ("A", "AAAA"):
+            found = self._find(host, kind, lambda record: str(record.address))
+            if found.values:
+                break
+        if found.authentic:
+            return tuple(dict.fromkeys((found.name, host)))
+        if found.name != host and self._find(host, "CNAME", lambda record: _text(record.target)).authentic:
+            return (host,)  # the alias is validated, what it leads to is not
+        return ()
+
+    def tlsa(self, name: str) -> Found:
+        """The TLSA records at `name`, such as `_25._tcp.mx.example.net`."""
+        return self._find(
+            name, "TLSA", lambda record: Tlsa(record.usage, record.selector, record.mtype, bytes(record.cert))
+        )
 
     def addresses(self, host: str) -> list[str]:
         """IPv4, then IPv6 addresses of `host`; a literal address is its own answer."""
@@ -134,30 +180,39 @@ class Resolver:
         return next(iter(self._ask(name, "PTR", lambda record: _text(record.target))), None)
 
     def _ask(self, name: str, kind: str, read: Callable[[Any], Any]) -> list[Any]:
+        return list(self._find(name, kind, read).values)
+
+    def _find(self, name: str, kind: str, read: Callable[[Any], Any]) -> Found:
         key = (name.rstrip(".").lower(), kind)
         if self._cache is not None:
-            known = self._cache.get(key)
+            known: Found | None = self._cache.get(key)
             if known is not None:
-                return list(known)
-        values, ttl = self._query(key[0], kind, read)
+                return known
+        found, ttl = self._query(key[0], kind, read)
         if self._cache is not None:
-            self._cache.put(key, tuple(values), min(ttl, _CACHE_TTL))
-        return values
+            self._cache.put(key, found, min(ttl, _CACHE_TTL))
+        return found
 
-    def _query(self, name: str, kind: str, read: Callable[[Any], Any]) -> tuple[list[Any], int]:
+    def _query(self, name: str, kind: str, read: Callable[[Any], Any]) -> tuple[Found, int]:
         try:
             absolute = dns.name.from_text(name + ".")
-            answer = self._client().resolve(absolute, kind, search=False, lifetime=self.lifetime)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return [], _NEGATIVE_TTL
+            answer = self._client().resolve(
+                absolute, kind, search=False, lifetime=self.lifetime, raise_on_no_answer=False
+            )
+        except dns.resolver.NXDOMAIN as error:
+            said = next(iter(error.responses().values()), None)  # type: ignore[no-untyped-call]
+            return Found((), said is not None and bool(said.flags & dns.flags.AD), name), _NEGATIVE_TTL
         except (dns.resolver.NoNameservers, dns.exception.Timeout, dns.resolver.NoResolverConfiguration) as error:
             raise DnsUnavailable(f"{kind} {name}: {_reason(error)}") from error
         except (dns.exception.DNSException, UnicodeError):
-            return [], _NEGATIVE_TTL  # no name that DNS could hold: a label too long, empty or not IDNA
+            return Found(name=name), _NEGATIVE_TTL  # no name that DNS could hold: a label too long, empty or not IDNA
         except OSError as error:
             raise DnsUnavailable(f"{kind} {name}: {error}") from error
-        records = answer.rrset if answer.rrset is not None else ()
-        return [read(record) for record in records], int(answer.rrset.ttl) if answer.rrset is not None else 0
+        authentic = bool(answer.response.flags & dns.flags.AD)
+        if answer.rrset is None:
+            return Found((), authentic, _text(answer.canonical_name)), _NEGATIVE_TTL
+        values = tuple(read(record) for record in answer.rrset)
+        return Found(values, authentic, _text(answer.canonical_name)), int(answer.rrset.ttl)
 
     def _client(self) -> dns.resolver.Resolver:
         if self._backend is None:
@@ -169,6 +224,8 @@ class Resolver:
             client.timeout = _TRY
             # RFC 9715: answers up to this size survive every path without fragments; longer ones come by TCP.
             client.use_edns(0, 0, 1232)
+            # RFC 6840 §5.7: asks a validating resolver to say so in its answers, without the signatures.
+            client.set_flags(dns.flags.RD | dns.flags.AD)
             self._backend = client
         return self._backend
 

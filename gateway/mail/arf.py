@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gateway.mail import dsn, verp
 from gateway.mail import parse as mime
 
 _KIND = "message/feedback-report"
+_SEARCHED = 64 * 1024
+_OUTLOOK = re.compile(r"complaint about message from \S", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def parse(raw: bytes) -> Complaint | None:
     leaves = mime.leaves(top)
     report = next((leaf for leaf in leaves if leaf.kind == _KIND), None)
     if report is None:
-        return None
+        return _from_outlook(top, leaves)
     fields, _ = mime.split(report.content().lstrip(b"\r\n"))
     feedback_type = mime.first(fields, "feedback-type").strip().lower()
     if not feedback_type:
@@ -45,6 +48,9 @@ def parse(raw: bytes) -> Complaint | None:
     # Microsoft redacts the report and leaves the recipient in the quoted message.
     recipients = recipients or [mime.first(about, "x-hmxmroriginalrecipient").strip("<> ")]
     named = verp.decode(mail_from)
+    if named is None and delivery_id is None:
+        # Some providers keep the return path in a Received or an X- field only.
+        delivery_id = verp.find("\n".join(mime.value(line) for _, line in (*fields, *about))[:_SEARCHED])
     return Complaint(
         feedback_type=feedback_type,
         user_agent=mime.first(fields, "user-agent"),
@@ -56,4 +62,26 @@ def parse(raw: bytes) -> Complaint | None:
         message_id=message_id,
         feedback_id=mime.first(about, "feedback-id"),
         delivery_id=named if named is not None else delivery_id,
+    )
+
+
+def _from_outlook(top: mime.Part, leaves: list[mime.Part]) -> Complaint | None:
+    """A complaint of Outlook.com's junk mail reporting, which attaches the message and says no more."""
+    if not _OUTLOOK.match(mime.first(top.fields, "subject")[:998]):
+        return None
+    quoted = next((leaf for leaf in leaves if leaf.kind in dsn.ORIGINAL_KINDS), None)
+    about, _ = mime.split(quoted.content().lstrip(b"\r\n")) if quoted else ([], b"")
+    recipient = mime.first(about, "x-hmxmroriginalrecipient").strip("<> ")
+    if not recipient:
+        return None
+    message_id, delivery_id = dsn.original(top, leaves)
+    if delivery_id is None:
+        delivery_id = verp.find("\n".join(mime.value(line) for _, line in about)[:_SEARCHED])
+    return Complaint(
+        feedback_type="abuse",
+        user_agent="JMRP",
+        recipients=(recipient,) if "@" in recipient else (),
+        message_id=message_id,
+        feedback_id=mime.first(about, "feedback-id"),
+        delivery_id=delivery_id,
     )

@@ -20,6 +20,7 @@ SUPPRESSING = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 RETRY_LIMIT = 24 * 3600
 
 _ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
+_ADDRESS = re.compile(r"[^\s<>@,;:()\"']{1,64}@[A-Za-z0-9.-]{1,253}")
 _CONTINUATION = re.compile(r"[\r\n]+(?:\d{3}[- ])?(?:[245]\.\d{1,3}\.\d{1,3} +)?")
 
 
@@ -41,18 +42,21 @@ RULES: tuple[Rule, ...] = (
     _rule(
         REPUTATION,
         r"spamhaus|spamcop|barracuda ?(central|reputation)|sorbs|uceprotect|"
-        r"surbl|uribl|\bdnsbl\b|\brbl\b|proofpoint\.com/dnsbl|abusix",
+        r"surbl|uribl|\bdnsbl\b|\b(dns_?)?rbl\b|proofpoint\.com/dnsbl|abusix|\bhl:rep\b|"
+        r"(client host|host|ip) \S+ (is )?blocked using",
         "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
     ),
     _rule(
         REPUTATION,
-        r"block ?list|blacklist|black listed|deny ?list|on our block list|banned sending ip|is blocked by|\[ts0[0-9]\]",
+        r"block ?list|blacklist|black listed|deny ?list|on our block list|banned send(ing ip|er)|"
+        r"is blocked by|\[ts0[0-9]\]",
         "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Your network is on our block list (S3150).",
     ),
     _rule(
         REPUTATION,
         r"(low|bad|poor|very low) (sender |sending )?(domain |ip )?reputation|reputation of the (sending|sender)|"
-        r"due to (the )?(very low )?reputation|reputation score|sender ?score",
+        r"due to (the )?(very low )?reputation|reputation score|sender ?score|"
+        r"reputation is (too |very )?(poor|bad|low)",
         "550-5.7.1 Our system has detected that this message is likely suspicious due to the very low reputation of the"
         " sending domain.",
     ),
@@ -63,7 +67,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         REPUTATION,
-        r"(unsolicited mail|spam|abuse) (originating|coming|received) from your (ip|network|server)|"
+        r"(unsolicited mail|spam|abuse) ((originating|coming|received) )?from your (ip|network|server|host)|"
+        r"spam (reports|complaints)|\bip\b.{0,40} (found|listed|listing) (in|on|by|at)\b|"
         r"unusual rate of unsolicited mail|your (ip|server|host|network) (address )?(has been|was|is) "
         r"(temporarily )?(blocked|rejected|banned)",
         "421-4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP address.",
@@ -84,7 +89,9 @@ RULES: tuple[Rule, ...] = (
         POLICY,
         r"rate limit|ratelimit|too many (messages|connections|recipients|emails|mails|concurrent|requests|sessions)|"
         r"throttl|receiving mail (at a rate|too quickly)|exceeded .{0,30}(rate|limit on (messages|connections))|"
-        r"sending (too (fast|quickly|much)|limit)|unusual rate|hourly limit|daily .{0,20}limit|message rate",
+        r"sending (too (fast|quickly|much)|limit)|unusual rate|hourly limit|daily .{0,20}limit|message rate|"
+        r"(submission|sending) rate|thread limit|frequency limited|slow down|too many (invalid|bad|unknown) recipients|"
+        r"excessive volume",
         "450-4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages.",
     ),
     _rule(
@@ -99,32 +106,47 @@ RULES: tuple[Rule, ...] = (
         r"starttls (is )?required|must issue a starttls|tls (is )?required|encryption (is )?required",
         "550-5.7.25 The IP address sending this message does not have a PTR record setup.",
     ),
+    _rule(
+        POLICY,
+        r"administrative(ly)? prohibit|blocked senders|security polic(y|ies)|(rejected|refused|reject|accepted) "
+        r"(by|due to|for) (local )?policy|helo rejected|not in my list of allowed|isn't in my list of allowed",
+        "554 Transaction failed Reject due to policy restrictions.",
+    ),
+    _rule(
+        OURS,
+        r"your account (has been |is )(temporarily )?(suspended|disabled|blocked|locked)|verified sender identity|"
+        r"(is )?not allowed to send\b(?! to)|permissions? to send as|not authenticated to send|"
+        r"required for sender address",
+        "550 5.7.1 Your account has been suspended for sending spam-like mail",
+    ),
     # The message itself.
     _rule(
         CONTENT,
-        r"virus|malware|phishing|infected|executable (file|attachment)|dangerous attachment|"
+        r"virus|malware|potential security issue|phishing|infected|executable (file|attachment)|dangerous attachment|"
+        r"(prohibited|forbidden|illegal|blocked) attachment|"
         r"attachment .{0,40}(blocked|not (allowed|accepted|permitted))",
         "552-5.7.0 This message was blocked because its content presents a potential security issue: virus.",
     ),
     _rule(
         CONTENT,
         r"message (is |was |file )?(too (big|large)|size exceeds|exceeds .{0,30}size)|(maximum|fixed) (message )?size|"
-        r"size limit|larger than the (current )?(system|server) limit|exceeded .{0,20}message size",
+        r"(?<!mailbox )size limit|larger than the (current )?(system|server) limit|exceeded .{0,20}message size",
         "552 5.3.4 Message size exceeds fixed limit",
     ),
     _rule(
         CONTENT,
         r"\bspam(my|assassin)?\b|\bjunk\b|\bunsolicited\b|\bbulk mail\b|\bucea?\b|content (was |is )?(rejected|denied|"
-        r"blocked|filter)|message (content )?(rejected|blocked|refused) (as|due to|because of) .{0,30}content",
+        r"blocked|filter)|message filtered|\bdt:spm\b|"
+        r"message (content )?(rejected|blocked|refused) (as|due to|because of) .{0,30}content",
         "554 5.7.1 This message has been rejected as spam",
     ),
     # The mailbox.
     _rule(
         MAILBOX_FULL,
-        r"over ?quota|quota (is )?(exceed|full)|exceed(s|ed|ing)? .{0,40}(quota|storage)|mailbox (is |size )?"
+        r"over ?quota|quota (is )?(exceed|full)|exceed(s|ed|ing)? .{0,40}(quota|storage)|mailbox (is |has |size )?"
         r"(full|limit|exceed)|out of (storage|quota)|(inbox|storage|mail ?folder|account) (is )?full|"
-        r"insufficient (disk|mailbox) ?(space|storage)|no space left|storage (allocation|limit)|quotaexceeded|"
-        r"not enough (storage|space)",
+        r"insufficient mailbox ?(space|storage)|no space left(?! on dev)|storage (allocation|limit)|quotaexceeded|"
+        r"not enough (storage|space)|space (is )?not enough|mailbox size limit",
         "452-4.2.2 The email account that you tried to reach is over quota.",
     ),
     # Our own sender address or credentials, before the recipient: both say "address rejected".
@@ -144,6 +166,11 @@ RULES: tuple[Rule, ...] = (
         "535 5.7.8 Error: authentication failed",
     ),
     _rule(
+        NETWORK,
+        r"dns (domain|query|error|failure|lookup)|resources temporarily (not available|unavailable)",
+        "550 5.4.310 DNS domain example.com does not exist",
+    ),
+    _rule(
         RECIPIENT,
         r"(user|recipient|mailbox|address|account|addressee|inbox|alias)( name)?( is| was)? "
         r"(unknown|not known|invalid|not found|not valid|disabled|inactive|deactivated|suspended|closed|terminated)|"
@@ -155,6 +182,7 @@ RULES: tuple[Rule, ...] = (
         RECIPIENT,
         r"(does not|doesn't|did not|not) exist|(does not|doesn't) have an? .{0,30}(account|mailbox)|"
         r"no (mailbox|user|account|address) (here|by that name|found|with that name)|"
+        r"(user|recipient|account) has moved|"
         r"no longer (available|exists?|in use|active|accepts|valid|with)|not our customer|"
         r"(mailbox|account|user|recipient) (is )?(currently )?(unavailable|not available|blocked|locked)|"
         r"mailbox unavailable|unrouteable address|unroutable address",
@@ -172,8 +200,7 @@ RULES: tuple[Rule, ...] = (
         NETWORK,
         r"timed? ?out|connection (refused|reset|lost|closed|dropped)|no route to host|network is unreachable|"
         r"(host|domain|name) .{0,40}not found|nxdomain|servfail|name service error|no (mx|mail exchanger)|"
-        r"too many hops|hop count|mail loop|loops back|lost connection|bad dns|dns (error|failure|lookup)|"
-        r"lookup failure",
+        r"too many hops|hop count|mail loop|loops back|lost connection|bad dns|lookup failure",
         "451 4.3.0 <jane@example.com>: Temporary lookup failure; connect to mx.example.com[192.0.2.1]:25:"
         " Connection timed out",
     ),
@@ -214,6 +241,9 @@ _SENDER = frozenset({"1.7", "1.8"})
 """They say that the refused address is the sender's, which the words alone often leave open."""
 SUBJECTS: dict[str, str] = {"3": NETWORK, "4": NETWORK, "5": PROTOCOL, "6": CONTENT, "7": POLICY}
 
+_CREDENTIALS = frozenset({530, 534, 535, 538})
+"""RFC 4954 §6: these are about our login whatever the enhanced code."""
+
 REPLIES: dict[int, str] = {
     # RFC 5321 §4.2.3, for replies that say nothing else.
     421: NETWORK,
@@ -240,18 +270,22 @@ def category(code: int | None, enhanced: str, text: str) -> str:
     """The category of a refusal, '' when nothing is known; `code` None means that no reply came.
 
     The words decide before the enhanced code and that before the reply code: servers word their
-    replies with more care than they number them.
+    replies with more care than they number them. But a code of the recipient classes is not read as trouble
+    on the way: `5.1.2 Domain not found` is about the address. Addresses in the text prove nothing.
     """
-    text = _CONTINUATION.sub(" ", text[:4096])
+    text = _ADDRESS.sub("@", _CONTINUATION.sub(" ", text[:4096]))
     _, _, detail = (enhanced or enhanced_code(text)).partition(".")
     if detail in _SENDER:
         return OURS
     by_code = CODES.get(detail) or SUBJECTS.get(detail.partition(".")[0])
     for rule in RULES if by_code else RULES + VAGUE:
         if rule.pattern.search(text):
-            return rule.category
+            return RECIPIENT if rule.category == NETWORK and by_code == RECIPIENT else rule.category
+    if code in _CREDENTIALS:
+        return OURS
     if by_code:
-        return by_code
+        # 421 closes the channel (RFC 5321 §3.8): it cannot be about one recipient.
+        return NETWORK if code == 421 and by_code == RECIPIENT else by_code
     if code is None:
         return NETWORK
     return REPLIES.get(code, "")
@@ -272,8 +306,8 @@ def suppresses(category: str, enhanced: str) -> bool:
     return category == RECIPIENT and (not enhanced or enhanced in SUPPRESSING)
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-_SPAN = r"(\d{1,6}|an?|one)\s*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?)\b"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN = r"(\d{1,6}|an?|one)\s*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|days?)\b"
 _RETRY = re.compile(
     rf"(?:(?:again|retry|resend|back|resume)\b.{{0,40}}?\b(?:in|after|within)|wait(?: for)?|retry-after:?|"
     rf"gr[ae]y-?list(?:ed|ing)?.{{0,40}}?\b(?:for|in|after)|deferred for|delayed? (?:for|by)|come back in)"

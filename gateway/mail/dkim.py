@@ -110,6 +110,14 @@ def _public(key: PrivateKey) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def bits(algorithm: str, public: str) -> int:
+    """The size of the key behind `p=`; 256 for Ed25519."""
+    if algorithm != RSA:
+        return 256
+    key = serialization.load_der_public_key(base64.b64decode(public))
+    return cast(rsa.RSAPublicKey, key).key_size
+
+
 @functools.lru_cache(maxsize=1024)
 def load(selector: str, algorithm: str, private: str) -> SigningKey:
     """A key ready to sign, kept because reading PEM costs 30 ms; raises `Invalid`."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from gateway.mail import classify, verp
+from gateway.mail import bounce_words, classify, verp
 from gateway.mail import parse as mime
 from gateway.mail.parse import Fields, Part
 
@@ -14,20 +14,10 @@ FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = "failed", "delayed", "delivered"
 
 STATUS_KINDS = ("message/delivery-status", "message/global-delivery-status")
 ORIGINAL_KINDS = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers")
-_TEXT_MAX = 64 * 1024
 
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _CODE = re.compile(r"(?<![\d.])([245]\d\d)(?![\d.])")
-_DAEMON = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system|maildaemon|mail-daemon", re.IGNORECASE)
-_SUBJECT = re.compile(
-    r"undeliver|delivery (?:status )?(?:notification|failure|has failed|problem)|"
-    r"(?:mail|message) delivery (?:failed|failure)|"
-    r"returned (?:mail|to sender)|failure notice|delivery report|nicht zustellbar|unzustellbar|non remis|no entregado",
-    re.IGNORECASE,
-)
-_DELAY = re.compile(
-    r"delayed|warning|will (?:keep|be retried|continue)|still trying|no action is required", re.IGNORECASE
-)
+_UNICODE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _ADDRESS = re.compile(r"[^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}")
 _NAMED = re.compile(r"^[ \t]{0,16}<?([^\s<>\"':;,()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}?)>?:?\s*$", re.MULTILINE)
 _REPLY = re.compile(r"(?:^|said:|error:|\s|\()((?:[45]\d\d)[ -](?:#?[45]\.\d{1,3}\.\d{1,3}\s)?[^\n]{3,400})")
@@ -67,6 +57,8 @@ def parse(raw: bytes) -> Report | None:
         blocks = _blocks(status.content())
         recipients = tuple(found for found in map(_recipient, blocks) if found is not None)
         if recipients:
+            words = bounce_words.own_words(leaves)
+            recipients = tuple(_explained(one, words) for one in recipients)
             reporting = _typed(next((first for b in blocks if (first := mime.first(b, "reporting-mta"))), ""))
             return Report(recipients, reporting, message_id, delivery_id)
     return _worded(top, leaves, message_id, delivery_id)
@@ -103,7 +95,10 @@ def _blocks(content: bytes) -> list[Fields]:
 def _typed(text: str) -> str:
     """What follows the type of `rfc822; jane@example.com` or `dns; mx.example.com`."""
     kind, semicolon, rest = text.partition(";")
-    return (rest if semicolon and "@" not in kind else text).strip(" <>\t")[:998]
+    text = rest if semicolon and "@" not in kind else text
+    if kind.strip().lower() == "utf-8":  # RFC 6533 §3 spells characters as \\x{F6} where only ASCII may pass
+        text = _UNICODE.sub(lambda found: chr(min(int(found[1], 16), 0x10FFFF)), text)
+    return text.encode("utf-8", "replace").decode("utf-8").strip(" <>\t")[:998]
 
 
 def _recipient(fields: Fields) -> RecipientStatus | None:
@@ -131,30 +126,45 @@ def _recipient(fields: Fields) -> RecipientStatus | None:
     )
 
 
+def _explained(status: RecipientStatus, words: str) -> RecipientStatus:
+    """The status with what the report says in prose only, as Exim does of what it cannot route or store itself."""
+    if status.diagnostic or not status.recipient or not (not status.status or status.status.endswith(".0.0")):
+        return status
+    name = re.escape(status.recipient)
+    found = re.search(rf"^[ \t]{{0,16}}<?{name}>?:?[ \t]*\n((?:[ \t]+\S[^\n]*\n?){{1,12}})", words, re.MULTILINE)
+    return replace(status, diagnostic=" ".join(found[1].split())[:998]) if found else status
+
+
 def _worded(top: Part, leaves: list[Part], message_id: str, delivery_id: int | None) -> Report | None:
     """A bounce in prose (qmail, Exim, old gateways): who writes, under which subject, and the reply it quotes."""
     named = _ADDRESS.findall(mime.first(top.fields, "x-failed-recipients")[:4096])
-    subject = mime.first(top.fields, "subject")[:998]
+    subject = bounce_words.subject(top)
     sender = mime.first(top.fields, "from")[:998]
-    if not named and not (_DAEMON.search(sender) and _SUBJECT.search(subject)):
+    if not named and not (bounce_words.DAEMON.search(sender) and bounce_words.SUBJECT.search(subject)):
         return None
-    text = next((leaf.text()[:_TEXT_MAX] for leaf in leaves if leaf.kind in ("text/plain", "text/html")), "")
-    # Below this line Exim and qmail quote our own message, whose words prove nothing.
-    text = re.split(r"\n-{2,} ?(?:this is a copy|below this line|the original)", text, maxsplit=1, flags=re.IGNORECASE)[
-        0
-    ]
-    reply = _REPLY.search(text)
-    diagnostic = " ".join(reply[1].split()) if reply else " ".join(text.split())[:400]
-    status = classify.enhanced_code(diagnostic) if reply else classify.enhanced_code(text)
-    if not reply and not status and not classify.category(0, "", text):
+    text = bounce_words.own_words(leaves)
+    reply = quoted_reply(text)
+    diagnostic = reply or " ".join(text.split())[:400]
+    status = classify.enhanced_code(reply or text)
+    listed = list(dict.fromkeys(named or _NAMED.findall(text)))[: mime.PARTS_MAX]
+    if not listed or not (reply or status or classify.category(0, "", text)):
         return None
-    delayed = status.startswith("4") or bool(_DELAY.search(subject)) or (not status and diagnostic[:1] == "4")
-    recipients = list(dict.fromkeys(named or _NAMED.findall(text)))[: mime.PARTS_MAX] or [""]
+    delayed = status.startswith("4") or (not status and diagnostic[:1] == "4")
+    if bounce_words.GIVEN_UP.search(text):
+        delayed = False  # the last reply was temporary, and there will be no other
+    elif bounce_words.DELAY.search(subject) and diagnostic[:1] != "5":
+        delayed = True
     action = DELAYED if delayed else FAILED
-    code = int(reply[1][:3]) if reply else None
+    code = int(reply[:3]) if reply else None
     return Report(
-        tuple(RecipientStatus(one, action, status, code, diagnostic, "") for one in recipients),
+        tuple(RecipientStatus(one, action, status, code, diagnostic, "") for one in listed),
         message_id=message_id,
         delivery_id=delivery_id,
         standard=False,
     )
+
+
+def quoted_reply(text: str) -> str:
+    """The first SMTP refusal that the words of a bounce quote, on one line; '' without one."""
+    found = _REPLY.search(text)
+    return " ".join(found[1].split()) if found else ""

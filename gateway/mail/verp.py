@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from itertools import islice
 
 from gateway import vault
 
 PREFIX = "b+"
 _MAC = 10
 """80 bits: guessing one takes longer than any mail server would let you try."""
+
+_PATH = re.compile(r"(?<![a-z0-9])b\+[a-z2-7]{18,29}@", re.IGNORECASE)
+_TRIED = 20
 
 
 def encode(delivery_id: int, host: str) -> str:
@@ -35,3 +40,9 @@ def decode(address: str) -> int | None:
     if not 1 <= len(number) <= 8 or not vault.check("verp", number, mac):
         return None
     return int.from_bytes(number, "big")
+
+
+def find(text: str) -> int | None:
+    """The delivery of the first genuine return path among the first of a text, None without one."""
+    found = (decode(match[0]) for match in islice(_PATH.finditer(text), _TRIED))
+    return next((number for number in found if number is not None), None)

@@ -12,17 +12,29 @@ import errno
 import functools
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf
 
 from gateway import clock, config, errors
 from gateway.mail import verp
-from gateway.services import batches, captures, journal, lanes, outcomes, recovery, rendering, senders
-from gateway.services.lanes import Claimed
+from gateway.services import (
+    batches,
+    captures,
+    clearances,
+    journal,
+    lanes,
+    outcomes,
+    recovery,
+    senders,
+    shaping,
+    suppression_undo,
+    tls_policies,
+)
+from gateway.services.destinations import Job, Learned
+from gateway.services.dispatch import Dispatcher, Place, Worker
+from gateway.services.lanes import Claimed, PutOff
 from gateway.services.outcomes import Done
 from gateway.transports import base, registry
 from gateway.transports.outcome import Outcome, Result
@@ -39,46 +51,52 @@ START_MARGIN_MS = 30_000
 TAKE_OVER_AFTER_S = 5.0
 """Calm needed before leases that ran out are taken over: after an outage their holders write first what they know."""
 
+LIMITS_AFTER_S = 1.0
+"""How old what is known of the limits may be."""
+
+_TICK_S = 0.2
 _CLOSE_S = 20.0
 _DATABASE_PAUSE_S = 0.3
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logging.getLogger("commandpost.deliver")
 
 
-@dataclass(slots=True)
-class _Job:
-    claimed: Claimed
-    message: rendering.Stored
-    mail_from: str
-
-
 class Engine:
-    """Sender threads, a flusher thread and the process's journal."""
+    """Sender threads, the dispatcher before them, a flusher thread and the process's journal."""
 
     def __init__(self, settings: config.Settings) -> None:
         self.pid = os.getpid()
         self._settings = settings
         self._journal = journal.Journal(settings.data / "journal", sync=settings.journal_sync)
         self._rounds = lanes.Rounds()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._change = threading.Condition()
         self._held: dict[tuple[int, int], Claimed] = {}
         self._done: list[Done] = []
         self._unstarted: list[tuple[int, int]] = []
+        self._put_off: list[PutOff] = []
+        self._learned: list[Learned] = []
         self._doubtful: dict[tuple[int, int], int] = {}  # claims that broke off at their commit, with their lease
         self._stuck: list[Done] = []  # outcomes that the database does not take
         self._born = time.monotonic()
+        self._limits_at = -inf
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
         self._transports_lock = threading.Lock()
-        self._capacity = max(2 * lanes.BATCH, 16 * settings.deliver_connections)
-        self._senders = [
-            threading.Thread(target=self._send_all, name=f"sender-{n}", daemon=True)
-            for n in range(settings.deliver_connections)
-        ]
+        self._senders: list[threading.Thread] = []
+        self._dispatcher = Dispatcher(
+            threads=settings.deliver_threads,
+            connections=settings.deliver_connections,
+            processes=settings.deliver_processes,
+            transport=self._transport,
+            start=self._start_sender,
+        )
         self._flusher = threading.Thread(target=self._flush_all, name="flusher", daemon=True)
-        for thread in (*self._senders, self._flusher):
-            thread.start()
+        self._flusher.start()
+
+    def _start_sender(self, worker: Worker) -> None:
+        thread = threading.Thread(target=self._send_all, args=(worker,), name="sender", daemon=True)
+        thread.start()
+        self._senders = [*(other for other in self._senders if other.is_alive()), thread]
 
     # --- taking work -------------------------------------------------------------------------
 
@@ -89,7 +107,7 @@ class Engine:
         count = 0
         seen = _data_version()
         while time.monotonic() < end and not self._closing:
-            room = self._capacity - len(self._held)
+            room = self._dispatcher.capacity - len(self._held)
             if room < lanes.BATCH // 2:
                 with self._change:
                     self._change.wait(0.02)
@@ -107,8 +125,11 @@ class Engine:
 
     def _claim(self, limit: int) -> list[Claimed]:
         young = time.monotonic() - self._born < TAKE_OVER_AFTER_S
+        # A clock that was set forward makes every lease look as if it had run out, until its holder renews it.
+        unsure = young or clock.steady_s() < 1.5 * RENEW_EVERY_S
+        self._look_at_limits()
         try:
-            return lanes.claim(self._rounds, self._journal.claimed, limit, calm_s=inf if young else TAKE_OVER_AFTER_S)
+            return lanes.claim(self._rounds, self._journal.claimed, limit, calm_s=inf if unsure else TAKE_OVER_AFTER_S)
         except Exception as error:
             # The answer to a commit may be what was lost: then the rows are ours and nobody knows it.
             with self._change:
@@ -127,7 +148,11 @@ class Engine:
             # A transaction that ran twice planned claims that it then did not make.
             self._doubtful |= self._journal.unconfirmed()
         try:
-            jobs = self._prepare(claimed)
+            placed = self._placed(claimed)
+            gone = self._dispatcher.sift(placed)
+            away = {one.row.id for one in gone}
+            places = {row.id: place for row, place in placed if row.id not in away}
+            jobs = self._prepare([row for row in claimed if row.id in places])
         except Exception as error:
             # Nothing of the batch may be lost from sight: none of it was handed out, so all of it goes back.
             cause = None if isinstance(error, db.StoreUnavailable) else error
@@ -136,14 +161,33 @@ class Engine:
                 self._unstarted.extend(pair for pair in pairs if pair in self._held)
             time.sleep(0.2)
             return
-        for job in jobs:
-            self._jobs.put(job)
+        left = self._dispatcher.add([(job, places[job.claimed.id]) for job in jobs])
+        with self._change:
+            self._put_off += gone
+            self._unstarted += ((row.id, row.fence) for row in left)
+            if gone or left:
+                self._change.notify_all()
 
-    def _prepare(self, claimed: list[Claimed]) -> list[_Job]:
+    def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:
+        """Where each belongs; those to which no way can be built have failed already."""
+        placed: list[tuple[Claimed, Place]] = []
+        for row in claimed:
+            try:
+                placed.append((row, self._dispatcher.place(row)))
+            except Exception as error:
+                _log.exception("attempt_crashed", extra={"delivery": row.id})
+                self._finish(row, _ours(f"internal error: {type(error).__name__}"), "", clock.now_ms())
+        return placed
+
+    def _prepare(self, claimed: list[Claimed]) -> list[Job]:
         """The jobs of a batch; what is not to be sent, or cannot be, is settled here."""
+        condemned = clearances.refuse(claimed)
+        if condemned:
+            self._forget(*((row.id, row.fence) for row in condemned))
+            claimed = [row for row in claimed if row not in condemned]
         stored = batches.stored(claimed)
         blocked = batches.blocked(claimed)
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         for row in claimed:
             sender = senders.sender(row.domain_id)
             refusal = batches.refusal(row, sender, blocked)
@@ -156,7 +200,7 @@ class Engine:
             elif message is None:
                 self._finish(row, _ours("the stored message cannot be read"), "", clock.now_ms())
             elif sender is not None:
-                jobs.append(_Job(row, message, verp.encode(row.id, sender.return_path_host)))
+                jobs.append(Job(row, message, verp.encode(row.id, sender.return_path_host), sender.require_tls))
         return jobs
 
     # --- sending -----------------------------------------------------------------------------
@@ -166,49 +210,66 @@ class Engine:
         with self._transports_lock:
             found = self._transports.get(spec)
             if found is None:
-                found = self._transports[spec] = registry.build(spec, self._settings, captures.store)
+                found = self._transports[spec] = registry.build(
+                    spec, self._settings, captures.store, policies=tls_policies
+                )
             return found
 
-    def _send_all(self) -> None:
+    def _send_all(self, worker: Worker) -> None:
         connections: dict[str, base.Connection] = {}
-        while (job := self._jobs.get()) is not None:
-            row = job.claimed
-            with self._change:
-                if (row.id, row.fence) not in self._held:  # its lease was lost, another has it
-                    continue
-                if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
-                    self._unstarted.append((row.id, row.fence))
-                    continue
+        while (job := self._dispatcher.next(worker)) is not None:
+            if worker.left:  # so many connections to one destination are no more than are counted
+                worker.left = False
+                _close_all(connections)
             started = clock.now_ms()
+            outcome: Outcome | None = None
             name = ""
+            learned = Learned()
             try:
-                transport = self._transport(row.route)
-                name = transport.name
-                message = job.message.rendered(row.id, row.rcpt, row.merge)
-                connection = connections.get(name)
-                if connection is None:
-                    connection = connections[name] = transport.open()
-                outcome = connection.send(
-                    mail_from=job.mail_from,
-                    rcpt=row.rcpt,
-                    message=message,
-                    on_data=functools.partial(self._journal.sending, (row.id, row.fence)),
-                )
-            except errors.InvalidTemplate as error:
-                if self._unmergeable(row, error.message):
-                    continue
-                outcome = _ours("the outcome of an attempt could not be written")
-            except db.StoreUnavailable:  # the message could not be read; nothing of it was sent
-                with self._change:
-                    self._unstarted.append((row.id, row.fence))
-                continue
-            except Exception as error:  # a bug of ours must not lose the message nor the thread
-                _log.exception("attempt_crashed", extra={"delivery": row.id})
-                outcome = _ours(f"internal error: {type(error).__name__}")
-            self._finish(row, outcome, name, started)
-        for connection in connections.values():
-            with contextlib.suppress(Exception):
-                connection.close()
+                outcome, name = self._attempt(job, connections)
+            finally:
+                learned = self._dispatcher.end(worker, outcome, started)
+            if outcome is not None:
+                self._finish(job.claimed, outcome, name, started, learned)
+        _close_all(connections)
+        db.close()
+
+    def _attempt(self, job: Job, connections: dict[str, base.Connection]) -> tuple[Outcome | None, str]:
+        """Send one message over the thread's connection; None where it was not tried, and is taken care of."""
+        row = job.claimed
+        with self._change:
+            if (row.id, row.fence) not in self._held:  # its lease was lost, another has it
+                return None, ""
+            if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
+                self._unstarted.append((row.id, row.fence))
+                return None, ""
+        name = ""
+        try:
+            transport = self._transport(row.route)
+            name = transport.name
+            message = job.message.rendered(row.id, row.rcpt, row.merge)
+            connection = connections.get(name)
+            if connection is None:
+                connection = connections[name] = transport.open()
+            outcome = connection.send(
+                mail_from=job.mail_from,
+                rcpt=row.rcpt,
+                message=message,
+                on_data=functools.partial(self._journal.sending, (row.id, row.fence)),
+                tls_required=job.tls_required,
+            )
+        except errors.InvalidTemplate as error:
+            if self._unmergeable(row, error.message):
+                return None, ""
+            outcome = _ours("the outcome of an attempt could not be written")
+        except db.StoreUnavailable:  # the message could not be read; nothing of it was sent
+            with self._change:
+                self._unstarted.append((row.id, row.fence))
+            return None, ""
+        except Exception as error:  # a bug of ours must not lose the message nor the thread
+            _log.exception("attempt_crashed", extra={"delivery": row.id})
+            outcome = _ours(f"internal error: {type(error).__name__}")
+        return outcome, name
 
     def _unmergeable(self, row: Claimed, reason: str) -> bool:
         """End a delivery whose recipient's fields make the template fail each time; False: it could not be written."""
@@ -222,21 +283,26 @@ class Engine:
         self._forget((row.id, row.fence))
         return True
 
-    def _finish(self, row: Claimed, outcome: Outcome, transport: str, started_ms: int) -> None:
-        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms)
+    def _finish(
+        self, row: Claimed, outcome: Outcome, transport: str, started_ms: int, learned: Learned | None = None
+    ) -> None:
+        surge = learned is not None and learned.surge
+        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms, surge)
         self._journal.answered(done.pair, done.dump())
         with self._change:
             self._done.append(done)
+            if learned is not None and learned.lesson is not None:
+                self._learned.append(learned)
             if len(self._done) == 1 or len(self._done) >= FLUSH_AT:
                 self._change.notify_all()
 
     # --- writing -----------------------------------------------------------------------------
 
     def _flush_all(self) -> None:
-        renewed = time.monotonic()
+        renewed = ticked = time.monotonic()
         while True:
             with self._change:
-                if not self._done and not self._unstarted and not self._doubtful:
+                if not self._done and not self._unstarted and not self._doubtful and not self._put_off:
                     if self._closing and len(self._held) == len(self._stuck):
                         return
                     self._change.wait(FLUSH_AFTER_S if self._held else 1.0)
@@ -245,19 +311,68 @@ class Engine:
                 done, self._done = self._done, []
                 unstarted, self._unstarted = self._unstarted, []
                 doubtful, self._doubtful = self._doubtful, {}
-            self._settle(done, [*unstarted, *doubtful], doubtful)
+                put_off, self._put_off = self._put_off, []
+                learned, self._learned = self._learned, []
+            self._settle(done, [*unstarted, *doubtful], doubtful, put_off)
+            if learned:
+                self._draw_conclusions(learned)
+            if self._held and time.monotonic() - ticked > _TICK_S:
+                ticked = time.monotonic()
+                self._look_after_queues()
             if self._held and time.monotonic() - renewed > RENEW_EVERY_S:
                 renewed = time.monotonic()
                 self._renew()
                 stuck, self._stuck = self._stuck, []
-                self._settle(stuck, [], {})
+                self._settle(stuck, [], {}, [])
+
+    def _look_after_queues(self) -> None:
+        with contextlib.suppress(db.StoreUnavailable):
+            self._look_at_limits()
+        gone = self._dispatcher.tick()
+        if gone:
+            with self._change:
+                self._put_off += gone
+
+    def _look_at_limits(self, *, now: bool = False) -> None:
+        """Take over limits that this or another process, or an operator, made or ended."""
+        if now or time.monotonic() - self._limits_at > LIMITS_AFTER_S:
+            self._limits_at = time.monotonic()
+            self._dispatcher.obey(shaping.active())
+
+    def _draw_conclusions(self, learned: list[Learned]) -> None:
+        """Write the limits that replies asked for; take back what a surge of refusals did to its recipients."""
+        latest = {(one.lesson.target, one.lesson.rule): one.lesson for one in learned if one.lesson is not None}
+        try:
+            for lesson in latest.values():
+                limit = shaping.learn(lesson)
+                if limit is not None:
+                    _log.warning("limit_learned", extra={"limit": limit.id, "target": limit.target, "rule": limit.rule})
+            for one in learned:
+                if one.undo is not None and one.undo.hosts and one.lesson is not None:
+                    suppression_undo.undo(
+                        rule_prefix=("bounce", "strikes"),
+                        from_ms=one.undo.from_ms,
+                        mx_hosts=one.undo.hosts,
+                        by=f"breaker:{one.lesson.target}",
+                    )
+            self._look_at_limits(now=True)
+        except db.StoreUnavailable:
+            with self._change:
+                self._learned += learned  # its outcomes are written before, so this comes round
+            time.sleep(_DATABASE_PAUSE_S)
+        except Exception:
+            _log.exception("limits_not_written", extra={"limits": len(latest)})
 
     def _settle(
-        self, done: list[Done], unstarted: list[tuple[int, int]], leases: Mapping[tuple[int, int], int]
+        self,
+        done: list[Done],
+        unstarted: list[tuple[int, int]],
+        leases: Mapping[tuple[int, int], int],
+        put_off: list[PutOff],
     ) -> None:
         """Write what is known; a database that is away is waited for, the journal has it meanwhile."""
         warned = False
-        while done or unstarted:
+        while done or unstarted or put_off:
             try:
                 if done:
                     stuck = self._write(done)
@@ -266,6 +381,9 @@ class Engine:
                     done = []
                 lanes.give_back(unstarted, leases)
                 self._forget(*unstarted)
+                unstarted = []
+                _write_off(put_off)
+                self._forget(*((one.row.id, one.row.fence) for one in put_off))
                 return
             except db.StoreUnavailable:
                 if not warned:
@@ -273,8 +391,9 @@ class Engine:
                 warned = True
                 time.sleep(_DATABASE_PAUSE_S)
             except Exception:
-                _log.exception("claims_not_given_back", extra={"deliveries": len(unstarted)})
-                self._forget(*unstarted)  # their leases run out
+                _log.exception("claims_not_given_back", extra={"deliveries": len(unstarted) + len(put_off)})
+                # Their leases run out.
+                self._forget(*unstarted, *((one.row.id, one.row.fence) for one in put_off))
                 return
 
     @staticmethod
@@ -320,14 +439,33 @@ class Engine:
     def close(self) -> None:
         """Let what is being sent end, give back the rest, write everything; at most `_CLOSE_S`."""
         self._closing = True
-        for _ in self._senders:
-            self._jobs.put(None)
+        left = self._dispatcher.close()
         with self._change:
+            self._unstarted += ((row.id, row.fence) for row in left)
             self._change.notify_all()
         end = time.monotonic() + _CLOSE_S
         for thread in (*self._senders, self._flusher):
             thread.join(max(0.1, end - time.monotonic()))
         self._journal.close()
+
+
+def _write_off(put_off: list[PutOff]) -> None:
+    """Put deliveries back into the queue; those whose time is used up have failed."""
+    now = clock.now_ms()
+    late: dict[str, dict[int, int]] = {}
+    for one in put_off:
+        if one.row.expires_ms <= now:
+            late.setdefault(one.cause, {})[one.row.id] = one.row.fence
+    for cause, fences in late.items():
+        data = {"reason": f"its time was used up: {cause}"}
+        outcomes.settle(list(fences), DeliveryState.FAILED, EventKind.FAILED, data, fences=fences)
+    lanes.put_off([one for one in put_off if one.row.expires_ms > now])
+
+
+def _close_all(connections: Mapping[str, base.Connection]) -> None:
+    for connection in connections.values():
+        with contextlib.suppress(Exception):
+            connection.close()
 
 
 def _ours(reply: str) -> Outcome:

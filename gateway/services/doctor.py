@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway import clock, config
 from gateway.dns import resolver as dns
-from gateway.services import schema
+from gateway.services import held, schema, shaping
 from models import database as db
 from models.vocabulary import LaneKind
 
@@ -34,6 +34,8 @@ _LOST = (
     "SELECT COUNT(*) FROM (SELECT 1 FROM delivery d WHERE d.lane_id IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.id = d.lane_id) LIMIT 1000) AS lost"
 )
+# A CHECK constraint forbids these; a database that was copied without its constraints may have them all the same.
+_TIMELESS = "SELECT COUNT(*) FROM (SELECT 1 FROM delivery WHERE lane_id IS NOT NULL AND due_ms IS NULL LIMIT 1000) AS t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ def examine() -> list[Finding]:
             _finding("deliveries", lambda: _overdue(LaneKind.DELIVER)),
             _finding("webhooks", lambda: _overdue(LaneKind.WEBHOOK)),
             _finding("lanes", _lanes),
+            _finding("limits", _limits),
+            _finding("due times", _due_times),
+            _finding("held", _held),
         ]
     return [
         *findings,
@@ -98,6 +103,27 @@ def _lanes() -> tuple[bool, str]:
     if lost:
         return False, f"{lost} deliveries are in no lane, so nobody claims them"
     return True, "every delivery is in a lane"
+
+
+def _due_times() -> tuple[bool, str]:
+    stuck = int(db.rows(_TIMELESS)[0][0])
+    if stuck:
+        return False, f"{stuck} deliveries wait without a due time, so nobody claims them: is a CHECK constraint gone?"
+    return True, "every delivery that waits has one"
+
+
+def _held() -> tuple[bool, str]:
+    """Nothing is wrong with them, but only a person lets them go."""
+    total, _ = held.list_(caller=None, count=0)
+    return True, f"{total} wait for a person: see `commandpost queue held`" if total else "nothing waits for a person"
+
+
+def _limits() -> tuple[bool, str]:
+    """Never wrong by itself: a limit is an answer to what a destination said."""
+    found = shaping.figures()
+    if not found["limits"]:
+        return True, "no destination is limited"
+    return True, f"{found['limits']} hold, {found['paused']} destinations are paused; see `commandpost limit list`"
 
 
 def _delivery(delivery: str) -> tuple[bool, str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from gateway import clock, errors, ids, vault
 from gateway.dns import names
-from gateway.services import domains, queues, senders
+from gateway.services import clearances, domain_checks, domain_drift, domain_schedule, domains, senders
+from gateway.services.clearances import Begun
 from gateway.services.identity import Caller
 from models.database import Transaction, in_transaction
 from models.domain import SenderDomain
-from models.vocabulary import CHECK_PENDING, DOMAIN_ENABLED, DOMAIN_PENDING
+from models.vocabulary import CHECK_PENDING, DOMAIN_ENABLED, DeliveryState
 
 _PROVIDER_LENGTH = 255
 
@@ -22,8 +23,11 @@ def update(
     unsubscribe_link: bool | None = None,
     hosting_provider: str | None = None,
     subdomain: str | None = None,
+    require_tls: bool | None = None,
 ) -> SenderDomain:
     """Change what is not None; options act on messages accepted from now on.
+
+    But `require_tls` acts at once, also on what waits: nothing of the domain leaves in the clear any more.
 
     `subdomain` is the label of the return path's host. Another one has other DNS records, so an enabled
     domain goes back to pending until they are verified. Raises `NotFound` and `Invalid`.
@@ -32,17 +36,19 @@ def update(
         raise errors.Invalid(f"HostingProvider has at most {_PROVIDER_LENGTH} characters.", field="HostingProvider")
 
     def work(tx: Transaction) -> SenderDomain:
-        domain = _locked(tx, caller, domain_id)
+        domain = domains.locked(tx, caller, domain_id)
         if link_tracking is not None:
             domain.link_tracking = link_tracking
         if open_tracking is not None:
             domain.open_tracking = open_tracking
         if unsubscribe_link is not None:
             domain.unsubscribe_link = unsubscribe_link
+        if require_tls is not None:
+            domain.require_tls = require_tls
         if hosting_provider is not None:
             domain.hosting_provider = hosting_provider.strip()
         if subdomain is not None:
-            _move_return_path(domain, names.label_below(subdomain, domain.name))
+            _move_return_path(tx, domain, names.label_below(subdomain, domain.name))
         domain.save()
         return domain
 
@@ -52,24 +58,28 @@ def update(
 
 
 def delete(*, caller: Caller, domain_id: int) -> int:
-    """Take the domain away: it sends nothing new from now on, and what waits is canceled; returns how many.
+    """Take the domain away: it sends nothing new from now on, and what waits is canceled; returns about how many.
 
     Its name is free for others, its history and keys stay. Raises `NotFound`.
     """
 
-    def work(tx: Transaction) -> SenderDomain:
-        domain = _locked(tx, caller, domain_id)
+    def work(tx: Transaction) -> Begun:
+        domain = domains.locked(tx, caller, domain_id)
         domain.deleted_ms = clock.now_ms()
-        domain.enabled_name = None
+        domain.enabled_name = domain.next_check_ms = None
         domain.save()
-        return domain
+        return clearances.begin(
+            tx,
+            account_id=domain.account_id,
+            domain_id=domain.id,
+            state=DeliveryState.CANCELED,
+            reason="the sender domain was deleted",
+        )
 
-    domain = in_transaction(work)
+    begun = in_transaction(work)
     senders.forget()
     # What a worker holds, or is accepted in this very moment, is canceled by the worker when it comes due.
-    return queues.cancel_domain(
-        account_id=domain.account_id, domain_id=domain.id, reason="the sender domain was deleted"
-    )
+    return clearances.finish_some(begun)
 
 
 def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
@@ -77,7 +87,7 @@ def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
     key = ids.token(64)
 
     def work(tx: Transaction) -> None:
-        domain = _locked(tx, caller, domain_id)
+        domain = domains.locked(tx, caller, domain_id)
         domain.signing_key = vault.seal(key, domain.uuid.hex)
         domain.save()
 
@@ -85,18 +95,13 @@ def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
     return key
 
 
-def _locked(tx: Transaction, caller: Caller, domain_id: int) -> SenderDomain:
-    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
-    tx.rows(f"SELECT id FROM sender_domain WHERE id = ? AND account_id = ?{lock}", (domain_id, caller.account_id))
-    return domains.find(caller=caller, domain_id=domain_id)
-
-
-def _move_return_path(domain: SenderDomain, subdomain: str) -> None:
+def _move_return_path(tx: Transaction, domain: SenderDomain, subdomain: str) -> None:
     if subdomain == domain.subdomain:
         return
     domain.subdomain = subdomain
     domain.ownership_status = domain.dkim_status = domain.spf_status = CHECK_PENDING
     domain.checks, domain.checked_ms, domain.verified_ms = "[]", None, None
     if domain.status == DOMAIN_ENABLED:  # a suspended one stays suspended
-        domain.status = DOMAIN_PENDING
-        domain.enabled_name = None
+        domain_checks.disable(domain)
+        domain_drift.tell_disabled(tx, domain, "its return path was moved to another host")
+    domain.next_check_ms = domain_schedule.next_check_ms(domain)

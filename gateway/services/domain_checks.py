@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import clock, config
 from gateway.dns.records import PublicKey, Purpose, WantedRecord, wanted
 from gateway.dns.verify import Checked
+from gateway.services import domain_drift, domain_keys, domain_schedule, key_states, record_history
+from gateway.services.record_history import RecordState
 from models.database import Transaction
 from models.domain import DkimKey, SenderDomain
-from models.vocabulary import CHECK_FAILED, CHECK_PENDING, CHECK_VERIFIED, DOMAIN_ENABLED, DOMAIN_PENDING
+from models.vocabulary import (
+    CHECK_FAILED,
+    CHECK_PENDING,
+    CHECK_VERIFIED,
+    DOMAIN_ENABLED,
+    DOMAIN_PENDING,
+    KEY_ACTIVE,
+    KEY_RETIRED,
+)
 
 TAKEN = "The domain name is enabled in another account: ask the operator to release it there."
 
-
-@dataclass(frozen=True, slots=True)
-class RecordState:
-    """A wanted record and what the last check said; `value` is what to publish, or what is there when verified."""
-
-    purpose: Purpose
-    host: str
-    type: str
-    value: str
-    required: bool
-    verified: bool = False
-    note: str = ""  # why it is not verified, for people
+_ENABLING = (Purpose.OWNERSHIP, Purpose.DKIM)
+_STATUSES = {Purpose.OWNERSHIP: "ownership_status", Purpose.DKIM: "dkim_status", Purpose.SPF: "spf_status"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,21 @@ def wanted_records(domain: SenderDomain, keys: Sequence[DkimKey]) -> list[Wanted
     return wanted(
         domain=domain.name,
         token=domain.ownership_token,
-        keys=[PublicKey(key.selector, key.algorithm, key.public) for key in keys],
+        keys=[PublicKey(key.selector, key.algorithm, key.public, key.state == KEY_ACTIVE) for key in keys],
         return_path=f"{domain.subdomain}.{domain.name}",
         hostname=config.settings().hostname,
     )
 
 
+def wanted_of(domain: SenderDomain) -> list[WantedRecord]:
+    """`wanted_records` with the keys that the domain has now."""
+    return wanted_records(domain, domain_keys.living([domain.id]))
+
+
 def states(domain: SenderDomain, keys: Sequence[DkimKey]) -> list[RecordState]:
     """The wanted records, each with what the last check said of it."""
     known = _last_check(domain)
-    return [_state(record, known) for record in wanted_records(domain, keys)]
+    return [_state(domain, record, known) for record in wanted_records(domain, keys)]
 
 
 def verification_status(domain: SenderDomain) -> str:
@@ -75,47 +80,70 @@ def enable(domain: SenderDomain) -> None:
     domain.enabled_name = domain.name
 
 
-def note(tx: Transaction, domain: SenderDomain, checked: Sequence[Checked]) -> Verification:
-    """Write what DNS said into the row, and enable a pending domain when that is enough.
+def note(tx: Transaction, domain: SenderDomain, checked: Sequence[Checked], *, scheduled: bool = False) -> Verification:
+    """Write what DNS said into the row and its keys, and enable a pending domain when that is enough.
 
-    Where DNS gave no usable answer, what was known stays as it was.
+    Where DNS gave no usable answer, what was known stays as it was. Who asks is told what DNS says now; a
+    `scheduled` check lets a record be missing for a while before a status is `Failed` (DRIFT_HOURS) and before
+    the domain stops sending for want of its ownership or DKIM record (DISABLE_HOURS).
     """
-    known = _last_check(domain)
-    now_known = [_after(item, _state(item.record, known)) for item in checked]
-    ownership, problem = _verdict(checked, Purpose.OWNERSHIP), ""
-    if domain.status == DOMAIN_PENDING and ownership is not False and is_enabled_elsewhere(tx, domain.name, domain.id):
-        ownership, problem = False, TAKEN
+    now, known = clock.now_ms(), _last_check(domain)
+    before = [_state(domain, item.record, known) for item in checked]
+    now_known = [
+        record_history.after(state, item, scheduled=scheduled, now_ms=now)
+        for state, item in zip(before, checked, strict=True)
+    ]
+    problem = ""
+    if domain.status == DOMAIN_PENDING and _is_there(now_known, Purpose.OWNERSHIP):
+        problem = TAKEN if is_enabled_elsewhere(tx, domain.name, domain.id) else ""
+    if problem:
         now_known = [
             replace(state, verified=False, note=TAKEN) if state.purpose is Purpose.OWNERSHIP else state
             for state in now_known
         ]
-    domain.ownership_status = _status(ownership, domain.ownership_status)
-    domain.dkim_status = _status(_verdict(checked, Purpose.DKIM), domain.dkim_status)
-    domain.spf_status = _status(_verdict(checked, Purpose.SPF), domain.spf_status)
-    domain.checks = _packed(checked, now_known)
-    domain.checked_ms = clock.now_ms()
-    if verification_status(domain) == CHECK_VERIFIED:
-        domain.verified_ms = domain.verified_ms or domain.checked_ms
+    domain.checks = json.dumps(
+        [record_history.packed(item.record, state) for item, state in zip(checked, now_known, strict=True)]
+    )
+    domain.checked_ms = now
+    keys = domain_keys.living([domain.id])
+    answers = {item.record.selector: item.verified for item in checked if item.verified is not None}
+    key_states.settle(tx, domain, keys, answers)
+    records = states(domain, [key for key in keys if key.state != KEY_RETIRED])
+    answered = {item.record.host for item in checked if item.verified is not None}
+    for purpose, column in _STATUSES.items():
+        status = _status(_deciding(records, purpose), answered, getattr(domain, column), scheduled=scheduled)
+        setattr(domain, column, status)
+    domain_drift.tell(tx, domain, before, now_known)
+    if all(_is_there(records, purpose) for purpose in _ENABLING):
+        domain.verified_ms = domain.verified_ms or now
         if domain.status == DOMAIN_PENDING:
             enable(domain)
+            domain_drift.tell_enabled(tx, domain, "its records are in DNS")
+    elif scheduled and domain.status == DOMAIN_ENABLED:
+        _disable_when_lost(tx, domain, records)
+    drifting = any(state.missing_ms is not None for state in records)
+    unanswered = len(answered) < len({item.record.host for item in checked})
+    due_ms = domain_schedule.next_check_ms(domain, drifting=drifting, unanswered=unanswered)
+    # Who asks often must not hold up the scheduled checks, which alone count what is missing.
+    domain.next_check_ms = due_ms if scheduled else min(due_ms, domain.next_check_ms or due_ms)
     domain.save()
-    _note_keys(domain, checked)
-    return Verification(domain, now_known, problem or _unanswered(checked))
+    return Verification(domain, records, problem or _unanswered(checked))
 
 
-def _packed(checked: Sequence[Checked], now_known: Sequence[RecordState]) -> str:
-    return json.dumps(
-        [
-            {
-                "host": item.record.host,
-                "wanted": item.record.value,
-                "value": state.value,
-                "verified": state.verified,
-                "note": state.note,
-            }
-            for item, state in zip(checked, now_known, strict=True)
-        ]
-    )
+def disable(domain: SenderDomain) -> None:
+    """Set, not saved: an enabled domain waits for its records again, and its name is free for who proves it."""
+    domain.status, domain.enabled_name, domain.pending_ms = DOMAIN_PENDING, None, clock.now_ms()
+
+
+def _disable_when_lost(tx: Transaction, domain: SenderDomain, records: Sequence[RecordState]) -> None:
+    hours = config.settings().disable_hours
+    for purpose in _ENABLING:
+        deciding = _deciding(records, purpose)
+        if deciding and all(state.is_lost(hours) for state in deciding):
+            disable(domain)
+            hosts = ", ".join(state.host for state in deciding)
+            domain_drift.tell_disabled(tx, domain, f"{hosts} has been missing in DNS for {hours} hours")
+            return
 
 
 def _last_check(domain: SenderDomain) -> dict[tuple[str, str], dict[str, Any]]:
@@ -123,43 +151,31 @@ def _last_check(domain: SenderDomain) -> dict[tuple[str, str], dict[str, Any]]:
     return {(item["host"], item["wanted"]): item for item in json.loads(domain.checks)}
 
 
-def _state(record: WantedRecord, known: dict[tuple[str, str], dict[str, Any]]) -> RecordState:
-    state = RecordState(record.purpose, record.host, record.type, record.value, record.required)
-    last = known.get((record.host, record.value))
-    return replace(state, value=last["value"], verified=last["verified"], note=last["note"]) if last else state
+def _state(domain: SenderDomain, record: WantedRecord, known: Mapping[tuple[str, str], dict[str, Any]]) -> RecordState:
+    kept = known.get((record.host, record.value))
+    if kept is None:
+        return record_history.first(record)
+    return record_history.unpacked(record, kept, checked_ms=domain.checked_ms)
 
 
-def _after(item: Checked, before: RecordState) -> RecordState:
-    if item.verified is None:
-        return replace(before, note=item.note)
-    return replace(before, value=item.value, verified=item.verified, note=item.note)
+def _deciding(records: Sequence[RecordState], purpose: Purpose) -> list[RecordState]:
+    """Of DKIM the required (RSA) key that signs decides."""
+    found = [state for state in records if state.purpose is purpose]
+    return [state for state in found if state.required] or found
 
 
-def _verdict(checked: Sequence[Checked], purpose: Purpose) -> bool | None:
-    """Of DKIM the required (RSA) keys decide, and one published key is enough."""
-    found = [item for item in checked if item.record.purpose is purpose]
-    deciding = [item.verified for item in found if item.record.required] or [item.verified for item in found]
-    if True in deciding:
-        return True
-    return None if None in deciding or not deciding else False
+def _is_there(records: Sequence[RecordState], purpose: Purpose) -> bool:
+    return any(state.verified for state in _deciding(records, purpose))
 
 
-def _status(verdict: bool | None, before: str) -> str:
-    if verdict is None:
+def _status(deciding: Sequence[RecordState], answered: Container[str], before: str, *, scheduled: bool) -> str:
+    if any(state.verified and state.host in answered for state in deciding):
+        return CHECK_VERIFIED
+    if not deciding or any(state.host not in answered for state in deciding):
         return before
-    return CHECK_VERIFIED if verdict else CHECK_FAILED
-
-
-def _note_keys(domain: SenderDomain, checked: Sequence[Checked]) -> None:
-    """A published key signs; an Ed25519 key that is gone from DNS stops, the RSA key goes on."""
-    for item in checked:
-        if item.record.purpose is not Purpose.DKIM or item.verified is None:
-            continue
-        if not item.verified and item.record.required:
-            continue
-        DkimKey.update(state="active" if item.verified else "pending").where(
-            DkimKey.domain_id == domain.id, DkimKey.selector == item.record.selector, DkimKey.state != "retired"
-        ).execute()
+    if scheduled and not all(state.is_lost(config.settings().drift_hours) for state in deciding):
+        return before
+    return CHECK_FAILED
 
 
 def _unanswered(checked: Sequence[Checked]) -> str:

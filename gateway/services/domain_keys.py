@@ -1,14 +1,16 @@
-"""New DKIM key pairs of a sender domain, ready to be stored."""
+"""The DKIM key pairs of a sender domain: new ones ready to be stored, and those it has."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from gateway import errors, ids, vault
 from gateway.mail import dkim
+from models.domain import DkimKey
+from models.vocabulary import KEY_RETIRED
 
 _SELECTOR = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
@@ -44,11 +46,31 @@ def imported(pairs: Sequence[tuple[str, str]]) -> list[NewKey]:
     for selector, pem in pairs:
         selector = selector.strip().lower()
         if len(selector) > 63 or not _SELECTOR.fullmatch(selector):
-            raise errors.Invalid(f"{selector!r} is no DKIM selector", field="dkim")
+            raise errors.InvalidSelector(f"{selector!r} is no DKIM selector", field="dkim")
         if any(key.selector == selector for key in keys):
-            raise errors.Invalid(f"The DKIM selector {selector} is given twice", field="dkim")
+            raise errors.InvalidSelector(f"The DKIM selector {selector} is given twice", field="dkim")
         keys.append(_new(selector, dkim.adopt(pem)))
     return keys
+
+
+def living(domain_ids: Iterable[int]) -> list[DkimKey]:
+    """The keys of those domains that are not retired: RSA before Ed25519, the oldest first."""
+    query = DkimKey.select().where(DkimKey.domain_id.in_(list(domain_ids)), DkimKey.state != KEY_RETIRED)
+    return list(query.order_by(DkimKey.algorithm.desc(), DkimKey.id))
+
+
+def insert(domain_id: int, key: NewKey, *, state: str, now_ms: int) -> DkimKey:
+    """The stored row of a new key."""
+    return DkimKey.create(
+        uuid=key.uuid,
+        domain_id=domain_id,
+        selector=key.selector,
+        algorithm=key.algorithm,
+        private=key.sealed,
+        public=key.public,
+        state=state,
+        created_ms=now_ms,
+    )
 
 
 def _new(selector: str, pair: dkim.KeyPair) -> NewKey:

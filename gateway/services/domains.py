@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import peewee
@@ -12,13 +12,22 @@ from gateway import clock, errors, ids, vault
 from gateway.dns import names
 from gateway.dns import verify as dns_check
 from gateway.mail import dkim as signing
-from gateway.services import domain_checks
-from gateway.services.domain_checks import RecordState, Verification, verification_status
+from gateway.services import domain_checks, domain_drift, domain_keys, domain_schedule
+from gateway.services.domain_checks import Verification, verification_status
 from gateway.services.domain_keys import NewKey, imported, made
 from gateway.services.identity import Caller
+from gateway.services.record_history import RecordState
 from models.database import Transaction, in_transaction
 from models.domain import DkimKey, SenderDomain
-from models.vocabulary import CHECK_PENDING, CHECK_VERIFIED, DOMAIN_PENDING, DOMAIN_SUSPENDED
+from models.vocabulary import (
+    CHECK_PENDING,
+    CHECK_VERIFIED,
+    DOMAIN_PENDING,
+    DOMAIN_SUSPENDED,
+    KEY_ACTIVE,
+    KEY_PENDING,
+    KEY_RETIRED,
+)
 
 __all__ = [
     "RecordState",
@@ -28,6 +37,7 @@ __all__ = [
     "find",
     "find_by_name",
     "list_",
+    "locked",
     "records",
     "records_of",
     "return_path_host",
@@ -88,6 +98,9 @@ def add(
         _store_keys(domain, keys, trusted=trusted)
         if trusted:
             _trust(domain)
+            domain_drift.tell_enabled(tx, domain, "the operator trusts it")
+        domain.next_check_ms = domain_schedule.next_check_ms(domain)
+        domain.save()
         return domain
 
     return _despite_race(work)
@@ -131,17 +144,22 @@ def list_(*, caller: Caller) -> list[SenderDomain]:
 def verify(*, caller: Caller, domain_id: int, timeout: float = dns_check.TIMEOUT) -> Verification:
     """Ask DNS for every wanted record, within `timeout` seconds, and note the results; raises `NotFound`.
 
-    Ownership and the RSA key enable a pending domain. Where DNS gave no usable answer, what was known
-    stays as it was. A record that is missing is a result, not an error.
+    Ownership and the RSA key enable a pending domain, and a new DKIM key whose record is there signs. Where DNS
+    gave no usable answer, what was known stays as it was. A record that is missing is a result, not an error.
     """
     domain = find(caller=caller, domain_id=domain_id)
-    checked = dns_check.check(domain_checks.wanted_records(domain, _keys([domain.id])), timeout=timeout)
+    checked = dns_check.check(domain_checks.wanted_of(domain), timeout=timeout)
 
     def work(tx: Transaction) -> Verification:
-        tx.rows("SELECT id FROM sender_domain WHERE id = ?" + _lock(tx), (domain_id,))
-        return domain_checks.note(tx, find(caller=caller, domain_id=domain_id), checked)
+        return domain_checks.note(tx, locked(tx, caller, domain_id), checked)
 
     return _despite_race(work)
+
+
+def locked(tx: Transaction, caller: Caller, domain_id: int) -> SenderDomain:
+    """The caller's domain, whose row nobody else changes before the commit; raises `NotFound`."""
+    tx.rows(f"SELECT id FROM sender_domain WHERE id = ? AND account_id = ?{_lock(tx)}", (domain_id, caller.account_id))
+    return find(caller=caller, domain_id=domain_id)
 
 
 def records(domain: SenderDomain) -> list[RecordState]:
@@ -154,7 +172,7 @@ def records_of(domains: Sequence[SenderDomain]) -> dict[int, list[RecordState]]:
     keys: dict[int, list[DkimKey]] = {domain.id: [] for domain in domains}
     found = list(keys)
     for at in range(0, len(found), 500):
-        for key in _keys(found[at : at + 500]):
+        for key in domain_keys.living(found[at : at + 500]):
             keys[key.domain_id].append(key)
     return {domain.id: domain_checks.states(domain, keys[domain.id]) for domain in domains}
 
@@ -168,8 +186,8 @@ def dkim_keys(domain_id: int) -> list[tuple[str, str, str]]:
     """(selector, algorithm, PEM private key) of every key that signs now; reading is slow, so cache it."""
     return [
         (key.selector, key.algorithm, vault.unseal(bytes(key.private).decode("ascii"), key.uuid.hex))
-        for key in _keys([domain_id])
-        if key.state == "active"
+        for key in domain_keys.living([domain_id])
+        if key.state == KEY_ACTIVE
     ]
 
 
@@ -185,11 +203,6 @@ def _live(account_id: int) -> Any:
 def _named(account_id: int, name: str) -> SenderDomain | None:
     """Deleted ones too."""
     return SenderDomain.get_or_none(SenderDomain.account_id == account_id, SenderDomain.name == name)
-
-
-def _keys(domain_ids: Iterable[int]) -> list[DkimKey]:
-    query = DkimKey.select().where(DkimKey.domain_id.in_(list(domain_ids)), DkimKey.state != "retired")
-    return list(query.order_by(DkimKey.algorithm.desc(), DkimKey.id))
 
 
 def _lock(tx: Transaction) -> str:
@@ -226,6 +239,7 @@ def _insert(caller: Caller, name: str, domain_id: int | None, key: str) -> Sende
         ownership_token=ids.token(32),
         signing_key=vault.seal(key, uuid.hex),
         created_ms=clock.now_ms(),
+        pending_ms=clock.now_ms(),
     )
 
 
@@ -235,6 +249,7 @@ def _restore(domain: SenderDomain, key: str | None) -> None:
     if domain.status != DOMAIN_SUSPENDED:  # deleting is no way out of a suspension
         domain.status = DOMAIN_PENDING
     domain.enabled_name = None
+    domain.pending_ms, domain.rotation_ms = clock.now_ms(), None
     domain.ownership_status = domain.dkim_status = domain.spf_status = CHECK_PENDING
     domain.checks, domain.checked_ms, domain.verified_ms = "[]", None, None
     if key is not None:
@@ -245,21 +260,13 @@ def _restore(domain: SenderDomain, key: str | None) -> None:
 def _store_keys(domain: SenderDomain, keys: Sequence[NewKey], *, trusted: bool) -> None:
     for key in keys:
         DkimKey.delete().where(DkimKey.domain_id == domain.id, DkimKey.selector == key.selector).execute()
-        DkimKey.update(state="retired").where(
+        DkimKey.update(state=KEY_RETIRED, retire_ms=None, retired_ms=clock.now_ms()).where(
             DkimKey.domain_id == domain.id, DkimKey.algorithm == key.algorithm
         ).execute()
     for key in keys:
-        DkimKey.create(
-            uuid=key.uuid,
-            domain_id=domain.id,
-            selector=key.selector,
-            algorithm=key.algorithm,
-            private=key.sealed,
-            public=key.public,
-            # A signature whose key is not in DNS reads as broken, so Ed25519 waits until it is seen there.
-            state="active" if trusted or key.algorithm == signing.RSA else "pending",
-            created_ms=clock.now_ms(),
-        )
+        # A signature whose key is not in DNS reads as broken, so Ed25519 waits until it is seen there.
+        state = KEY_ACTIVE if trusted or key.algorithm == signing.RSA else KEY_PENDING
+        domain_keys.insert(domain.id, key, state=state, now_ms=clock.now_ms())
 
 
 def _trust(domain: SenderDomain) -> None:
@@ -268,4 +275,10 @@ def _trust(domain: SenderDomain) -> None:
     domain.ownership_status = domain.dkim_status = CHECK_VERIFIED
     domain.verified_ms = clock.now_ms()
     domain.save()
-    DkimKey.update(state="active").where(DkimKey.domain_id == domain.id, DkimKey.state == "pending").execute()
+    keys = domain_keys.living([domain.id])
+    signing_already = {key.algorithm for key in keys if key.state == KEY_ACTIVE}
+    for key in keys:
+        # The keys of a rotation that was under way wait for their records all the same.
+        if key.state == KEY_PENDING and key.algorithm not in signing_already:
+            key.state = KEY_ACTIVE
+            key.save()

@@ -65,7 +65,7 @@ def search(
         domain.id, min(max(start, 0), INT64 // 2), min(max(count, 0), RETRIEVE_MOST), kinds, from_ms, inclusive(to_ms)
     )
     if message_id.strip():
-        found = _of_message(wanted, caller, message_id.strip(), node, domain.name)
+        found = _of_message(wanted, caller, message_id.strip(), node, domain.name, cursor)
     elif node is not None:
         found = event_search.matching(wanted, node, domain_name=domain.name, cursor=cursor)
     else:
@@ -216,7 +216,9 @@ def _id_range(wanted: Wanted, total_of_domain: int) -> tuple[int, int]:
     return low, high
 
 
-def _of_message(wanted: Wanted, caller: Caller, message_id: str, query: Node | None, domain_name: str) -> Matches:
+def _of_message(
+    wanted: Wanted, caller: Caller, message_id: str, query: Node | None, domain_name: str, cursor: str
+) -> Matches:
     try:
         uuid = UUID(message_id)
     except ValueError:
@@ -228,7 +230,7 @@ def _of_message(wanted: Wanted, caller: Caller, message_id: str, query: Node | N
     if not messages:
         return Matches()
     if query is not None:
-        return event_search.matching(wanted, query, domain_name=domain_name, message_id=messages[0][0])
+        return event_search.matching(wanted, query, domain_name=domain_name, message_id=messages[0][0], cursor=cursor)
     where, values = wanted.where()
     source = f"FROM event {BY_MESSAGE[db.dialect()]} WHERE message_id = ? AND domain_id = ?{where}"
     key = (messages[0][0], wanted.domain_id, *values)

@@ -220,6 +220,15 @@ def end(
     return int(done.rowcount)
 
 
+def to_come(tx: db.Transaction, **of: int) -> int:
+    """About how many deliveries are still to be made, of one `message_id` or `domain_id`, that are not ended yet."""
+    ((column, value),) = of.items()
+    found = tx.rows(
+        f"SELECT SUM(total - made) FROM expansion WHERE {column} = ? AND done_ms IS NULL AND ends_as IS NULL", (value,)
+    )
+    return max(0, int(found[0][0] or 0))
+
+
 def move(tx: db.Transaction, *, message_id: int, due_ms: int, expires_ms: int) -> None:
     """Give what a message has not come to yet another time."""
     tx.execute(

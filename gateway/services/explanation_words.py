@@ -62,19 +62,26 @@ def fate(one: Fate) -> str:
     reason = _quoted(one.reason)
     match one.state:
         case DeliveryState.QUEUED:
-            text = f"waits for its first attempt, due at {_time(one.due_ms)}"
-            return text + _because(reason) + _pause(one)
+            if _scheduled(one):
+                return f"waits for the time it was scheduled for, {_time(one.due_ms)}{_standing_still(one)}"
+            because = "" if one.waiting else _because(reason)
+            return f"waits for its first attempt, due at {_time(one.due_ms)}{because}{_standing_still(one)}"
         case DeliveryState.CLAIMED:
             lease = _time(one.due_ms)
             return f"is being tried now, attempt {one.attempt_count + 1}, by a worker whose lease ends at {lease}"
         case DeliveryState.DEFERRED:
             text = f"was put off after attempt {one.attempt_count}{_by(one)}{_because(reason)}"
+            if _doubtful(one):
+                text = f"may have arrived: nobody knows what became of attempt {one.attempt_count}{_by(one)}"
+                text += _because(reason)
             text += f", and is tried again at {_time(one.due_ms)} and until {_time(one.expires_ms)}"
-            return text + _pause(one)
+            return text + _standing_still(one)
         case DeliveryState.HELD:
-            return f"is held for a person{_because(reason)}, and fails at {_time(one.due_ms)} unless it is rescheduled"
+            doubt = ", as it may have arrived" if _doubtful(one) else ""
+            end = f", and fails at {_time(one.due_ms)} unless it is rescheduled"
+            return f"is held for a person{doubt}{_because(reason)}{end}"
         case DeliveryState.DELIVERED:
-            return f"arrived at attempt {one.attempt_count}{_by(one)}{_when(one, EventKind.DELIVERED)}"
+            return _delivered(one)
         case DeliveryState.BOUNCED:
             return f"was refused for good{_by(one)}{_when(one, EventKind.BOUNCED)}{_because(reason)}"
         case DeliveryState.FAILED:
@@ -83,6 +90,27 @@ def fate(one: Fate) -> str:
             return f"was not sent{_when(one, EventKind.SUPPRESSED)}, as the address is suppressed{_because(reason)}"
         case _:
             return f"was canceled{_when(one, EventKind.CANCELED)}{_because(reason)}"
+
+
+def _delivered(one: Fate) -> str:
+    """What became of it in the words of the next hop; what was captured or dropped went nowhere."""
+    last = one.attempts[-1] if one.attempts else None
+    when = _when(one, EventKind.DELIVERED)
+    if last is not None and last.transport == "capture":
+        return f"was captured at attempt {one.attempt_count}{when} and not sent"
+    if last is not None and last.transport == "null":
+        return f"was thrown away at attempt {one.attempt_count}{when}, as the null transport does, and not sent"
+    said = _because(_quoted(last.reply)) if last is not None else ""
+    return f"arrived at attempt {one.attempt_count}{_by(one)}{when}{said}"
+
+
+def _scheduled(one: Fate) -> bool:
+    told = one.telling
+    return told is not None and told.data.get("reason") == "scheduled" and told.data.get("until_ms") == one.due_ms
+
+
+def _doubtful(one: Fate) -> bool:
+    return bool(one.attempts) and one.attempts[-1].outcome == "in_doubt"
 
 
 def _time(ms: int | None) -> str:
@@ -116,7 +144,19 @@ def _attempts(one: Fate) -> str:
     return f"{one.attempt_count} attempt{'' if one.attempt_count == 1 else 's'}"
 
 
-def _pause(one: Fate) -> str:
-    if one.due_ms is None or one.paused_until_ms <= one.due_ms:
-        return ""
-    return f", but its queue is paused until {_time(one.paused_until_ms)}{_because(_quoted(one.pause_cause))}"
+def _standing_still(one: Fate) -> str:
+    """What keeps a delivery that is or will be due: a limit it was put back for, a pause of its queue."""
+    text = ""
+    if one.waiting:
+        until = one.waiting.get("until_ms")
+        text += f", held back{f' until {_time(until)}' if isinstance(until, int) else ''}"
+        text += _because(_quoted(_cause(one)))
+    if one.due_ms is not None and one.paused_until_ms > one.due_ms:
+        text += f", but its queue is paused until {_time(one.paused_until_ms)}{_because(_quoted(one.pause_cause))}"
+    return text
+
+
+def _cause(one: Fate) -> str:
+    """The words of the limit, and which it is."""
+    parts = [str(one.waiting[name]) for name in ("cause", "limit") if one.waiting.get(name) not in (None, "")]
+    return ": ".join(parts)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gateway.services import event_rows, explanation_words, message_rows
+import orjson
+
+from gateway.services import delivery_verdicts, event_rows, explanation_words, message_rows, verdicts
 from gateway.services.event_rows import EventRow
 from gateway.services.identity import Caller
 from gateway.services.message_rows import MessageRow
+from gateway.services.verdicts import Verdict
 from models import database as db
 from models.vocabulary import DeliveryState
 
@@ -17,6 +21,8 @@ DELIVERIES_MOST = 100
 """Deliveries of one explanation."""
 
 _EVENTS_MOST = 2000
+_SLACK_MS = 60_000
+"""How far behind the end of a limit a delivery may be put, so that not all of them come at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class AttemptRow:
     category: str
     started_ms: int
     ms: int
+    verdicts: list[Verdict]  # the transport's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,19 @@ class Fate:
     expires_ms: int
     paused_until_ms: int  # 0: its lane is not paused
     pause_cause: str
+    waiting: dict[str, Any]  # why it was put back untried the last time; empty where it was not, or that is over
     attempts: list[AttemptRow]
     events: list[EventRow]
+
+    @property
+    def telling(self) -> EventRow | None:
+        """The last event that says why the delivery stands where it stands."""
+        return next((event for event in reversed(self.events) if event.kind in explanation_words.TELLING), None)
+
+    @property
+    def gates(self) -> list[Verdict]:
+        """What was decided about this delivery after its message was accepted, in order."""
+        return delivery_verdicts.of(self)
 
     @property
     def reason(self) -> str:
@@ -71,6 +89,11 @@ class Explanation:
     fates: list[Fate]
     events: list[EventRow]  # about the message as a whole
     partial: bool  # not every event is shown
+
+    @property
+    def gates(self) -> list[Verdict]:
+        """What was decided when the message was accepted."""
+        return verdicts.read_all(self.message.verdicts)
 
     @property
     def total(self) -> int:
@@ -95,7 +118,7 @@ def explain(
         )
     }
     rows = db.rows(
-        "SELECT d.id, d.rcpt, d.state, d.attempts, d.due_ms, d.expires_ms, l.paused_until_ms, l.cause"
+        "SELECT d.id, d.rcpt, d.state, d.attempts, d.due_ms, d.expires_ms, l.paused_until_ms, l.cause, d.waiting"
         f" FROM delivery d LEFT JOIN lane l ON l.id = d.lane_id WHERE {where} ORDER BY d.id LIMIT ? OFFSET ?",
         (*values, min(max(count, 0), DELIVERIES_MOST), max(start, 0)),
     )
@@ -105,9 +128,9 @@ def explain(
     fates = [
         Fate(
             id_, rcpt, DeliveryState(state), tried, due_ms, expires_ms, paused or 0, cause or "",
-            attempts[id_], events[id_],
+            _waiting(DeliveryState(state), due_ms, waiting), attempts[id_], events[id_],
         )
-        for id_, rcpt, state, tried, due_ms, expires_ms, paused, cause in rows
+        for id_, rcpt, state, tried, due_ms, expires_ms, paused, cause, waiting in rows
     ]  # fmt: skip
     to_come = 0
     if not recipient:
@@ -121,15 +144,28 @@ def explain(
     return Explanation(message, text, states, fates, events[None], partial)
 
 
+def _waiting(state: DeliveryState, due_ms: int | None, stored: str | None) -> dict[str, Any]:
+    """The verdict that put a delivery back, as long as it stands where that put it."""
+    if not stored or due_ms is None or state not in (DeliveryState.QUEUED, DeliveryState.DEFERRED):
+        return {}
+    found = orjson.loads(stored)
+    until = found.get("until_ms") if isinstance(found, dict) else None
+    # Rescheduled since then: a person's word goes before a limit's.
+    if not isinstance(found, dict) or (isinstance(until, int) and due_ms > until + _SLACK_MS):
+        return {}
+    return found
+
+
 def _attempts(delivery_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
     found: dict[int, list[AttemptRow]] = defaultdict(list)
     if delivery_ids:
         for row in db.rows(
-            "SELECT delivery_id, no, transport, remote, tls, code, enhanced, reply, outcome, category, started_ms, ms"
+            "SELECT delivery_id, no, transport, remote, tls, code, enhanced, reply, outcome, category, started_ms, ms,"
+            " verdicts"
             f" FROM attempt WHERE delivery_id IN ({','.join('?' * len(delivery_ids))}) ORDER BY delivery_id, id",
             list(delivery_ids),
         ):
-            found[row[0]].append(AttemptRow(*row))
+            found[row[0]].append(AttemptRow(*row[:-1], verdicts.read_all(orjson.loads(row[-1] or "[]"))))  # type: ignore[call-arg]
     return found
 
 

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from gateway import clock
-from gateway.services import scratchpad
+from gateway.services import scratchpad, shaping
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, LaneKind
 
@@ -63,7 +63,8 @@ def snapshot() -> dict[str, Any]:
     """The figures of the moment.
 
     `queue` {state: deliveries waiting}, `overdue_seconds` of the oldest delivery that is due and not yet
-    claimed, `events` {word: total}, `webhook_backlog` rows waiting.
+    claimed, `events` {word: total}, `webhook_backlog` rows waiting, `limits` that hold and how many destinations
+    are `paused`.
     """
     now = clock.now_ms()
     queue = {DeliveryState(state).name.lower(): int(n) for state, n in db.rows(_BY_STATE)}
@@ -73,4 +74,5 @@ def snapshot() -> dict[str, Any]:
         "overdue_seconds": max(0, now - int(oldest)) / 1000 if oldest is not None else 0.0,
         "events": {EventKind(kind).word: int(n) for kind, n in db.rows(_EVENTS)},
         "webhook_backlog": int(db.rows(_BACKLOG)[0][0]),
+        **shaping.figures(),
     }

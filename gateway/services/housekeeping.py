@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gateway import clock
-from gateway.services import contents, lists, quotas, scratchpad
+from gateway.services import contents, inbound_mail, lists, quotas, scratchpad, shaping, strikes, tls_policies
 from models import database as db
 
 IDEMPOTENCY_MS = 72 * 3_600_000
@@ -32,7 +32,8 @@ def sweep(seconds: float) -> int:
     """
     end = time.monotonic() + seconds
     total = 0
-    for step in (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, _rate_counters, _heartbeats):
+    steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
+    for step in (*steps, tls_policies.collect, inbound_mail.collect, shaping.collect, _rate_counters, _heartbeats):
         more = True
         while more and time.monotonic() < end:
             gone, more = step()

@@ -1,16 +1,18 @@
-"""Reports that come back to our return paths: bounces, delays and complaints become events and suppressions."""
+"""Reports that come back to our return paths become events and suppressions; what is no report is kept."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from gateway import clock, config, errors
-from gateway.mail import arf, autoreply, classify, dsn, verp
-from gateway.services import ledger, suppressions
+from gateway.mail import arf, dsn, recognise, verp
+from gateway.mail.recognise import Kind
+from gateway.services import inbound_mail, ledger, suppression_rules, suppressions
 from gateway.services.ledger import Fact
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
@@ -28,7 +30,7 @@ _ENDED_BADLY = (DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.SUPPR
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What one report was: an event word, or `repeated`, `notice`, `auto_reply`, `unrecognised`, `unknown`."""
+    """What one mail was: an event word, or `repeated`, `notice`, `auto_reply`, `unrecognised`, `unknown`."""
 
     word: str
     delivery_id: int | None = None
@@ -42,7 +44,6 @@ class _News:
     data: dict[str, Any]
     reply: str = ""
     mx: str = ""
-    suppress: str = ""  # the reason, '' for none
 
 
 def takes(recipient: str) -> bool:
@@ -56,60 +57,93 @@ def _is_complaint_mailbox(recipient: str) -> bool:
 
 
 def receive(*, recipient: str, mail_from: str, content: bytes) -> Received:
-    """Record what a report to one envelope recipient says; durable when it returns, and harmless when repeated.
+    """Record what one mail to one envelope recipient says; durable when it returns, and harmless when repeated.
 
-    A delivery's state stays what it is: a later report is a fact of its own. Raises `NotAllowed` for
-    letters that people write to a return path, so that they learn of it, and for complaints that name no
-    delivery of ours.
+    A delivery's state stays what it is: a later report is a fact of its own. What is no report is kept
+    for people to look at. A letter to a return path is refused all the same, with `NotAllowed`: its writer
+    learns of it from the own server (RFC 5321 §3.6.3), and nobody waits for an answer that never comes.
+    What reporters and machines send is taken, understood or not: a refusal would only bounce to them, who
+    end feedback loops that bounce.
     """
     delivery_id = verp.decode(recipient)
-    complaint = arf.parse(content)
-    if complaint is not None:
-        delivery_id = delivery_id if delivery_id is not None else complaint.delivery_id
-        if delivery_id is None:
-            raise errors.NotAllowed("The complaint quotes no return path of ours.")
-        return _record(delivery_id, _complained(complaint))
-    if delivery_id is None:
-        raise errors.NotAllowed("This address takes complaints in the abuse reporting format only.")
-    report = dsn.parse(content)
-    if report is not None:
-        return _record(delivery_id, report)
-    if autoreply.is_auto_reply(content):
-        return Received("auto_reply", delivery_id)
-    if mail_from:
+    if delivery_id is None and not _is_complaint_mailbox(recipient):
+        raise errors.NotAllowed("This address takes reports about mail sent from here only.")
+    found = recognise.recognise(content, mail_from=mail_from)
+    letter = False
+    if found.complaint is not None:
+        named = delivery_id or found.complaint.delivery_id
+        about, by = (named, "return path") if named else (_complained_of(found.complaint), "message id")
+        if about is not None:
+            return _record(about, _complained(found.complaint, by))
+        kind, why = inbound_mail.COMPLAINT, "The complaint names no delivery of ours."
+    elif delivery_id is None:
+        kind, why = inbound_mail.UNRECOGNISED, "It came to a complaint mailbox and is no feedback report (RFC 5965)."
+    elif found.report is not None:
+        return _record(delivery_id, found.report)
+    elif found.kind is Kind.AUTO_REPLY:
+        kind, why = inbound_mail.AUTO_REPLY, "A machine answered for a person (RFC 3834)."
+    elif found.kind is Kind.LETTER:
+        kind, why, letter = (
+            inbound_mail.LETTER,
+            "It is no report and has a sender, who was told that it was refused.",
+            True,
+        )
+    else:
+        kind, why = inbound_mail.UNRECOGNISED, "It came from the null sender, and nothing in it says that mail bounced."
+    inbound_mail.keep(
+        kind=kind,
+        why=why,
+        recipient=recipient,
+        mail_from=mail_from,
+        content=content,
+        delivery_id=delivery_id,
+        refused=letter,
+    )
+    if letter:
         raise errors.NotAllowed("This address takes delivery reports only; please write to the sender of the message.")
-    return Received("unrecognised", delivery_id)
+    return Received("auto_reply" if kind == inbound_mail.AUTO_REPLY else "unrecognised", delivery_id)
 
 
-def _complained(complaint: arf.Complaint) -> _News | None:
+def _complained_of(complaint: arf.Complaint) -> int | None:
+    """The delivery of a complaint without a return path, by our Message-ID, which nobody but its readers knows.
+
+    Of a message to several the complaint must name the recipient as we wrote to it.
+    """
+    try:
+        uuid = UUID(complaint.message_id.partition("@")[0])
+    except ValueError:
+        return None
+    rows = db.rows("SELECT id FROM message WHERE uuid = ?", (uuid.bytes,))
+    if not rows:
+        return None
+    sent = "SELECT id FROM delivery WHERE message_id = ?"
+    ids = [number for (number,) in db.rows(f"{sent} ORDER BY id LIMIT 2", rows[0])]
+    if len(ids) > 1:
+        names = list({spelled for one in complaint.recipients for spelled in (one, one.lower())})
+        marks = ",".join("?" * len(names))
+        found = db.rows(f"{sent} AND rcpt IN ({marks}) ORDER BY id LIMIT 2", (*rows[0], *names)) if names else []
+        ids = [number for (number,) in found]
+    return ids[0] if len(ids) == 1 else None
+
+
+def _complained(complaint: arf.Complaint, by: str) -> _News | None:
     if complaint.feedback_type in NO_COMPLAINTS:
         return None
-    data = {"feedback_type": complaint.feedback_type, "reporter": complaint.user_agent[:255]}
-    return _News(EventKind.COMPLAINED, data, suppress=suppressions.COMPLAINT)
+    data = {"feedback_type": complaint.feedback_type, "reporter": complaint.user_agent[:255], "found_by": by}
+    return _News(EventKind.COMPLAINED, data)
 
 
 def _reported(report: dsn.Report, rcpt: str) -> _News | None:
     status = _about(report, rcpt)
-    if status.action == dsn.DELAYED:
-        kind = EventKind.DEFERRED
-    elif status.action == dsn.FAILED:
-        # 4.x.x on a failure: the next hop's retries were used up, which says nothing about the address.
-        kind = EventKind.FAILED if status.status.startswith("4") else EventKind.BOUNCED
-    else:
+    outcome = recognise.outcome(status)
+    if not outcome.word:
         return None
-    category = classify.category(status.code, status.status, status.diagnostic)
-    codes = {"code": status.code, "enhanced": status.status, "category": category}
+    kind = EventKind[outcome.word.upper()]
+    codes = {"code": status.code, "enhanced": outcome.enhanced, "category": outcome.category}
     data: dict[str, Any] = {"transport": "report", "reason": status.diagnostic[:_REASON_LENGTH]}
     data |= {name: value for name, value in codes.items() if value}
     host = _HOST.match(status.remote_mta) or _HOST.match(report.reporting_mta)
-    dead = kind is EventKind.BOUNCED and classify.suppresses(category, status.status)
-    return _News(
-        kind,
-        data,
-        reply=status.diagnostic,
-        mx=host.group(0) if host else "",
-        suppress=suppressions.BOUNCE if dead else "",
-    )
+    return _News(kind, data, reply=status.diagnostic, mx=host.group(0) if host else "")
 
 
 def _about(report: dsn.Report, rcpt: str) -> dsn.RecipientStatus:
@@ -140,15 +174,22 @@ def _write(tx: db.Transaction, delivery_id: int, found: dsn.Report | _News | Non
     if _known(tx, message_id, delivery_id, news.kind, state):
         return Received("repeated", delivery_id)
     tags, metadata = tx.rows("SELECT tags, metadata FROM message WHERE id = ?", (message_id,))[0]
-    if news.suppress:
-        suppressions.add(
+    if news.kind is not EventKind.DEFERRED:
+        draw = suppression_rules.complained if news.kind is EventKind.COMPLAINED else suppression_rules.refused
+        draw(
             tx,
-            account_id=account_id,
-            domain_id=domain_id,
-            address=rcpt,
-            reason=news.suppress,
-            detail=news.reply or str(news.data.get("feedback_type", "")),
-            message_id=message_id,
+            suppression_rules.Refused(
+                account_id=account_id,
+                domain_id=domain_id,
+                address=rcpt,
+                message_id=message_id,
+                bounced=news.kind is EventKind.BOUNCED,
+                category=news.data.get("category", ""),
+                code=news.data.get("code"),
+                enhanced=news.data.get("enhanced", ""),
+                reply=news.reply or str(news.data.get("feedback_type", "")),
+                mx=news.mx,
+            ),
         )
     data = news.data | ({"metadata": orjson.loads(metadata)} if metadata else {})
     fact = Fact(

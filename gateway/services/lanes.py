@@ -68,6 +68,7 @@ class Claimed:
     route: str
     lease_ms: int
     was: DeliveryState  # CLAIMED: its last holder vanished while it held it
+    is_bulk: bool = False
 
 
 class Rounds:
@@ -126,7 +127,12 @@ def claim(
     if not chosen:
         return []
     quantum = max(1, limit // len(chosen))
-    routes = dict(db.rows(f"SELECT id, route FROM lane WHERE id IN ({','.join('?' * len(chosen))})", chosen))
+    known = {
+        lane: (route, stream == Stream.BULK)
+        for lane, route, stream in db.rows(
+            f"SELECT id, route, stream FROM lane WHERE id IN ({','.join('?' * len(chosen))})", chosen
+        )
+    }
 
     def work(tx: db.Transaction) -> list[Claimed]:
         now = clock.now_ms()
@@ -135,11 +141,12 @@ def claim(
         lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
         force = "FORCE INDEX (delivery_lane_id_due_ms)" if tx.dialect == "mysql" else ""
         # Judged here: it is the beginning of the transaction that finds out that a connection was lost.
-        free = "" if db.calm_s() >= calm_s else f" AND state <> {int(DeliveryState.CLAIMED)}"
+        free = "" if db.calm_s() > calm_s else f" AND state <> {int(DeliveryState.CLAIMED)}"
         taken: list[Claimed] = []
         for lane in chosen:
+            route, is_bulk = known.get(lane, (ROUTE_DEFAULT, False))
             taken += [
-                Claimed(*row[:9], lane, routes.get(lane, ROUTE_DEFAULT), lease, DeliveryState(row[9]))  # type: ignore[call-arg]
+                Claimed(*row[:9], lane, route, lease, DeliveryState(row[9]), is_bulk)  # type: ignore[call-arg]
                 for row in tx.rows(
                     "SELECT id, message_id, account_id, domain_id, rcpt, merge, attempts, fence + 1, expires_ms, state"
                     f" FROM delivery {force} WHERE lane_id = ? AND due_ms <= ?{free} ORDER BY due_ms LIMIT ?{lock}",
@@ -149,7 +156,7 @@ def claim(
         if taken:
             marks = ",".join("?" * len(taken))
             tx.execute(
-                f"UPDATE delivery SET state = ?, due_ms = ?, fence = fence + 1 WHERE id IN ({marks})",
+                f"UPDATE delivery SET state = ?, due_ms = ?, fence = fence + 1, waiting = NULL WHERE id IN ({marks})",
                 (int(DeliveryState.CLAIMED), lease, *(row.id for row in taken)),
             )
             if journal_claim is not None:
@@ -183,6 +190,45 @@ def renew(held: Sequence[tuple[int, int]], lease_ms: int) -> set[tuple[int, int]
         return kept
 
     return db.in_transaction(work)
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """A claimed delivery that is not tried now, but looked at again at `due_ms`; `verdict` is JSON that says why."""
+
+    row: Claimed
+    due_ms: int
+    verdict: str
+    cause: str
+
+
+def put_off(some: Sequence[PutOff]) -> int:
+    """Put claimed deliveries back into the queue, untried, with a time and a verdict each; how many were still held."""
+    return db.in_transaction(lambda tx: _put_off(tx, some)) if some else 0
+
+
+def _put_off(tx: db.Transaction, some: Sequence[PutOff]) -> int:
+    count = 0
+    values = "VALUES " if tx.dialect == "sqlite" else ""
+    for start in range(0, len(some), BATCH):
+        part = some[start : start + BATCH]
+        whens = " ".join(["WHEN ? THEN ?"] * len(part))
+        verdicts = {one.row.id: one.verdict for one in part}
+        same = len(set(verdicts.values())) == 1
+        waiting = "?" if same else f"CASE id {whens} END"
+        count += tx.execute(
+            f"UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = CASE id {whens} END,"
+            f" waiting = {waiting} WHERE state = ? AND (id, fence) IN ({values}{','.join(['(?,?)'] * len(part))})",
+            (
+                int(DeliveryState.QUEUED),
+                int(DeliveryState.DEFERRED),
+                *(value for one in part for value in (one.row.id, one.due_ms)),
+                *([part[0].verdict] if same else [value for pair in verdicts.items() for value in pair]),
+                int(DeliveryState.CLAIMED),
+                *(value for one in part for value in (one.row.id, one.row.fence)),
+            ),
+        ).rowcount
+    return count
 
 
 def give_back(held: Sequence[tuple[int, int]], leases: Mapping[tuple[int, int], int] | None = None) -> int:

@@ -14,6 +14,24 @@ _NAME_LENGTH = 255
 _COLUMNS = "id, name, created_ms, updated_ms"
 _BATCH = 500
 
+# The optimiser must not choose: from the suppressions on it would read all of them, however few are on the list.
+_REACHED = (
+    "SELECT s.email, s.fields FROM subscriber s {subscribers} LEFT JOIN suppression x {suppressions}"
+    " ON x.account_id = ? AND x.address = s.address AND x.domain_id IN (0, ?)"
+    " AND (x.expires_ms IS NULL OR x.expires_ms > ?)"
+    " WHERE s.list_id = ? AND s.status = ? AND s.account_id = ? AND x.id IS NULL LIMIT 1"
+)
+REACHED = {
+    "sqlite": _REACHED.format(
+        subscribers="INDEXED BY subscriber_list_id_status_id",
+        suppressions="INDEXED BY suppression_account_id_address_domain_id_reason",
+    ),
+    "mysql": _REACHED.format(
+        subscribers="FORCE INDEX (subscriber_list_id_status_id)",
+        suppressions="FORCE INDEX (suppression_account_id_address_domain_id_reason)",
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class MailList:
@@ -25,6 +43,14 @@ class MailList:
     updated_ms: int
     active: int = 0
     unsubscribed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A subscriber who is written to; `fields` is a JSON object."""
+
+    email: str
+    fields: str
 
 
 def add(*, caller: Caller, name: str) -> MailList:
@@ -116,6 +142,30 @@ def has_audience(*, caller: Caller, list_id: int) -> bool:
             (list_id, caller.account_id, int(SubscriberStatus.ACTIVE)),
         )
     )
+
+
+def first_reached(*, account_id: int, domain_id: int, list_id: int) -> Reached | None:
+    """Some active subscriber who is not suppressed for the domain, None where there is none.
+
+    Stops at the first: only a list of which nearly everybody is suppressed is read far.
+    """
+    found = db.rows(
+        REACHED[db.dialect()],
+        (account_id, domain_id, clock.now_ms(), list_id, int(SubscriberStatus.ACTIVE), account_id),
+    )
+    return Reached(*found[0]) if found else None
+
+
+def active(*, account_id: int, list_id: int, most: int) -> list[str]:
+    """Up to `most` addresses that a message to the list goes to, in the order in which they joined it."""
+    return [
+        email
+        for (email,) in db.rows(
+            "SELECT s.email FROM subscriber s JOIN mail_list l ON l.id = s.list_id"
+            " WHERE s.list_id = ? AND l.account_id = ? AND l.deleted_ms IS NULL AND s.status = ? ORDER BY s.id LIMIT ?",
+            (list_id, account_id, int(SubscriberStatus.ACTIVE), most),
+        )
+    ]
 
 
 def collect() -> tuple[int, bool]:

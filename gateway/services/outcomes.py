@@ -12,8 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config
-from gateway.mail import classify
-from gateway.services import ledger, retries, suppressions
+from gateway.services import ledger, retries, strikes, suppression_rules
 from gateway.services.ledger import Fact
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
@@ -27,7 +26,10 @@ _MX_NAME = re.compile(r"^[^\[:\s]+")
 
 @dataclass(slots=True)
 class Done:
-    """The end of one attempt at the delivery `id` under the claim `fence`."""
+    """The end of one attempt at the delivery `id` under the claim `fence`.
+
+    `surge`: its host refuses everybody just now, so that the refusal says nothing about the recipient.
+    """
 
     id: int
     fence: int
@@ -35,6 +37,7 @@ class Done:
     transport: str
     started_ms: int
     ms: int
+    surge: bool = False
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -42,14 +45,17 @@ class Done:
 
     def dump(self) -> bytes:
         """One line for the journal; the dialogue stays out, it is only for people."""
-        fields = {name: value for name in _JOURNALLED if (value := getattr(self.outcome, name)) not in (None, "")}
-        return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms})
+        fields = {name: value for name in _JOURNALLED if (value := getattr(self.outcome, name)) not in (None, "", ())}
+        surge = {"u": True} if self.surge else {}
+        return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms, **surge})
 
     @classmethod
     def parse(cls, pair: tuple[int, int], line: bytes) -> Done:
         found = orjson.loads(line)
-        outcome = Outcome(**(found["o"] | {"result": Result(found["o"]["result"])}))
-        return cls(*pair, outcome, found["t"], found["s"], found["m"])
+        said = found["o"]
+        said |= {"result": Result(said["result"]), "verdicts": tuple(said.get("verdicts", ()))}
+        outcome = Outcome(**said)
+        return cls(*pair, outcome, found["t"], found["s"], found["m"], found.get("u", False))
 
     def bare(self) -> Done:
         """The same fate without the remote's words, which may be what cannot be stored."""
@@ -71,6 +77,7 @@ class _Row:
     rcpt: str
     attempts: int
     expires_ms: int
+    struck: bool  # its recipient has strikes
     tags: list[str]
     metadata: dict[str, Any] | None
 
@@ -119,18 +126,11 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
             delivered.append(row.id)
         else:
             _move(tx, row.id, state, due_ms)
-        if kind is EventKind.BOUNCED and classify.suppresses(one.outcome.category, one.outcome.enhanced):
-            suppressions.add(
-                tx,
-                account_id=row.account_id,
-                domain_id=row.domain_id,
-                address=row.rcpt,
-                reason=suppressions.BOUNCE,
-                detail=one.outcome.reply,
-                message_id=row.message_id,
-            )
+        if kind in (EventKind.BOUNCED, EventKind.FAILED):
+            _draw_conclusions(tx, one, row, bounced=kind is EventKind.BOUNCED)
         facts.append(_fact(one, row, kind, now, data))
     _deliver(tx, delivered)
+    _reset_strikes(tx, [rows[one.pair] for one in held if one.outcome.result is Result.DELIVERED])
     _record_attempts(tx, [(one, rows[one.pair]) for one in held])
     ledger.record(tx, facts)
 
@@ -143,7 +143,8 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         deliveries += tx.rows(
-            "SELECT id, fence, message_id, account_id, domain_id, rcpt, attempts, expires_ms, state FROM delivery"
+            f"SELECT id, fence, message_id, account_id, domain_id, rcpt, attempts, expires_ms, {strikes.STRUCK}, state"
+            " FROM delivery"
             f" WHERE id IN ({','.join('?' * len(some))}) ORDER BY id{lock}",
             some,
         )
@@ -156,8 +157,8 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
         ):
             messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None)
     for row in deliveries:
-        if row[8] == DeliveryState.CLAIMED:
-            found[(row[0], row[1])] = _Row(*row[:8], *messages.get(row[2], ([], None)))  # type: ignore[call-arg]
+        if row[9] == DeliveryState.CLAIMED:
+            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None)))  # type: ignore[call-arg]
     return found
 
 
@@ -209,6 +210,43 @@ def _deliver(tx: db.Transaction, delivery_ids: Sequence[int]) -> None:
         )
 
 
+def _draw_conclusions(tx: db.Transaction, one: Done, row: _Row, *, bounced: bool) -> None:
+    """What the end of a delivery says about its recipient; nothing when it was one of many or nobody knows."""
+    outcome = one.outcome
+    if one.surge or outcome.result is Result.IN_DOUBT:
+        return
+    suppression_rules.refused(
+        tx,
+        suppression_rules.Refused(
+            account_id=row.account_id,
+            domain_id=row.domain_id,
+            address=row.rcpt,
+            message_id=row.message_id,
+            bounced=bounced,
+            category=outcome.category,
+            code=outcome.code,
+            enhanced=outcome.enhanced,
+            reply=outcome.reply,
+            mx=_mx(outcome),
+        ),
+    )
+
+
+def _reset_strikes(tx: db.Transaction, delivered: Sequence[_Row]) -> None:
+    struck: dict[int, list[str]] = {}
+    for row in delivered:
+        if row.struck:
+            struck.setdefault(row.account_id, []).append(row.rcpt)
+    for account_id, addresses in struck.items():
+        strikes.forget(tx, account_id=account_id, addresses=addresses)
+
+
+def _mx(outcome: Outcome) -> str:
+    """The host's name out of `host[ip]:port`."""
+    name = _MX_NAME.match(outcome.remote)
+    return name.group(0) if name else ""
+
+
 def _record_attempts(tx: db.Transaction, held: Sequence[tuple[Done, _Row]]) -> None:
     rows = [
         (
@@ -225,7 +263,7 @@ def _record_attempts(tx: db.Transaction, held: Sequence[tuple[Done, _Row]]) -> N
             one.outcome.category,
             one.started_ms,
             one.ms,
-            "[]",
+            orjson.dumps(one.outcome.verdicts).decode(),
         )
         for one, row in held
     ]
@@ -238,7 +276,6 @@ def _record_attempts(tx: db.Transaction, held: Sequence[tuple[Done, _Row]]) -> N
 
 
 def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any]) -> Fact:
-    name = _MX_NAME.match(one.outcome.remote)
     return Fact(
         row.account_id,
         row.domain_id,
@@ -247,7 +284,7 @@ def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any])
         row.message_id,
         row.id,
         row.rcpt,
-        mx=name.group(0) if name else "",
+        mx=_mx(one.outcome),
         # A plain 250 says nothing worth a dictionary row.
         reply="" if kind is EventKind.DELIVERED else one.outcome.reply,
         data=data,

@@ -24,12 +24,15 @@ _ADD = {
 }
 
 
-def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> None:
-    """Count `emails` against every limit of the plan; raises `QuotaReached` when one would be passed.
+def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> dict[str, int]:
+    """Count `emails` against every limit of the plan; how many each still allows, by minute, hour, day and month.
+
+    Raises `QuotaReached` when one would be passed.
 
     Part of the accepting transaction: what is refused is not counted, and two processes never share the last one.
     """
     now = clock.now()
+    left: dict[str, int] = {}
     for column, form in _PERIODS:
         limit = getattr(plan, column)
         if limit is None:
@@ -40,6 +43,8 @@ def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> 
         if used > limit:
             kind = errors.SendRateReached if column == "emails_minute" else errors.QuotaReached
             raise kind(limit=limit, used=used - emails, period=period, retry_after=_left(now, column))
+        left[column.removeprefix("emails_")] = limit - used
+    return left
 
 
 def _left(now: datetime, column: str) -> int:

@@ -13,7 +13,7 @@ import orjson
 from gateway import clock
 from gateway.mail import compose, container, dkim
 from gateway.mail.draft import Attachment, Mailbox
-from gateway.services import contents, messages, personal, senders
+from gateway.services import contents, gates, personal, senders
 from models import database as db
 
 
@@ -50,11 +50,15 @@ class Stored:
         (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a subscriber's fields make the template fail.
         """
         if self.personal:
-            return _sign(self.domain_id, self._personal(delivery_id, rcpt, orjson.loads(fields or "{}")))
+            return _sign(self.domain_id, self.composed(delivery_id, rcpt, fields))
         with self._lock:
             if self._bytes is None:
-                self._bytes = _sign(self.domain_id, self._render())
+                self._bytes = _sign(self.domain_id, self.composed(delivery_id, rcpt, fields))
             return self._bytes
+
+    def composed(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
+        """The message that `rendered` signs."""
+        return self._personal(delivery_id, rcpt, orjson.loads(fields or "{}")) if self.personal else self._render()
 
     def _personal(self, delivery_id: int, rcpt: str, fields: dict[str, Any]) -> bytes:
         with self._lock:
@@ -67,7 +71,7 @@ class Stored:
         return self._compose(f"{self.uuid}.{delivery_id}", made["subject"], *parts, [Mailbox(rcpt)])
 
     def _render(self) -> bytes:
-        if self.kind == messages.KIND_MIME:
+        if self.kind == gates.KIND_MIME:
             return self.content
         to = [_box(pair) for pair in self.headers.get("to", ())]
         return self._compose(str(self.uuid), self.subject, *container.deserialise(self.content), to)
@@ -122,7 +126,7 @@ def load(message_ids: Iterable[int]) -> dict[int, Stored]:
     bodies = contents.load(row[7] for row in rows)
     found: dict[int, Stored] = {}
     for message_id, uuid, domain_id, subject, headers, created_ms, live, content_id in rows:
-        kind, body = bodies.get(content_id, (messages.KIND_PARTS, b""))
+        kind, body = bodies.get(content_id, (gates.KIND_PARTS, b""))
         found[message_id] = Stored(
             message_id, UUID(bytes=bytes(uuid)), domain_id, subject, orjson.loads(headers), created_ms, bool(live),
             kind, body,

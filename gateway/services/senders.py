@@ -56,6 +56,7 @@ class Sender:
     return_path_host: str
     track_links: bool
     track_opens: bool
+    require_tls: bool
 
     @property
     def enabled(self) -> bool:
@@ -64,13 +65,15 @@ class Sender:
 
 def _load(domain_id: int) -> Sender | None:
     rows = db.rows(
-        "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking"
+        "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls"
         " FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls in rows:
         host = f"{subdomain}.{name}"
-        return Sender(found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens))
+        return Sender(
+            found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls)
+        )
     return None
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import idna
 
 from gateway import clock, errors
+from gateway.services.suppression_undo import undo as undo
 from models import database as db
 
 BOUNCE, COMPLAINT, UNSUBSCRIBE, MANUAL = "bounce", "complaint", "unsubscribe", "manual"
@@ -19,31 +20,26 @@ REASONS = (BOUNCE, COMPLAINT, UNSUBSCRIBE, MANUAL)
 WHOLE_ACCOUNT = 0
 """The `domain_id` of a suppression that every domain of the account keeps to."""
 
-_BATCH = 500
+BATCH = 500
 _ADDRESS_LENGTH = 320  # characters of the column: 64 + @ + 255 (RFC 5321 §4.5.3.1)
-_DETAIL_LENGTH = 4096
+DETAIL_LENGTH, RULE_LENGTH, MX_LENGTH = 4096, 64, 255
 
 # The other index starts with domain_id and would read a whole domain's list; the optimiser must not choose.
 _FIND = (
-    "SELECT address, domain_id, reason, detail, message_id, created_ms, expires_ms FROM suppression {index}"
+    "SELECT address, domain_id, reason, detail, message_id, created_ms, expires_ms, rule FROM suppression {index}"
     " WHERE account_id = ? AND address IN ({marks}) AND domain_id IN (0, ?) AND (expires_ms IS NULL OR expires_ms > ?)"
 )
 _INDEX = "suppression_account_id_address_domain_id_reason"
 _USE_INDEX = {"sqlite": f"INDEXED BY {_INDEX}", "mysql": f"FORCE INDEX ({_INDEX})"}
 
-_INSERT = (
-    "INSERT INTO suppression (account_id, domain_id, address, reason, detail, message_id, created_ms, expires_ms)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_COLUMNS = (
+    "account_id", "domain_id", "address", "reason", "detail", "message_id", "created_ms", "expires_ms", "rule", "mx",
+)  # fmt: skip
+_RENEWED = _COLUMNS[4:]
 _ON_CONFLICT = {
-    "sqlite": (
-        " ON CONFLICT (account_id, address, domain_id, reason) DO UPDATE SET detail = excluded.detail,"
-        " message_id = excluded.message_id, created_ms = excluded.created_ms, expires_ms = excluded.expires_ms"
-    ),
-    "mysql": (
-        " ON DUPLICATE KEY UPDATE detail = VALUES(detail), message_id = VALUES(message_id),"
-        " created_ms = VALUES(created_ms), expires_ms = VALUES(expires_ms)"
-    ),
+    "sqlite": " ON CONFLICT (account_id, address, domain_id, reason) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _RENEWED),
+    "mysql": " ON DUPLICATE KEY UPDATE " + ", ".join(f"{name} = VALUES({name})" for name in _RENEWED),
 }
 
 
@@ -58,6 +54,26 @@ class Suppressed:
     message_id: int | None
     created_ms: int
     expires_ms: int | None
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to stand on the list: `rule` and `mx` say which rule and which refusing host put it there."""
+
+    address: str  # normalised
+    reason: str
+    domain_id: int = WHOLE_ACCOUNT
+    detail: str = ""
+    message_id: int | None = None
+    expires_ms: int | None = None
+    rule: str = ""
+    mx: str = ""
+    created_ms: int | None = None  # None: now
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.address, self.domain_id, self.reason
 
 
 def normalise(address: str) -> str:
@@ -86,6 +102,8 @@ def add(
     detail: str = "",
     message_id: int | None = None,
     expires_ms: int | None = None,
+    rule: str = "",
+    mx: str = "",
 ) -> bool:
     """Put an address on the list and say whether that is news; `expires_ms` None: until it is removed.
 
@@ -94,25 +112,66 @@ def add(
     """
     address = normalise(address)
     if reason not in REASONS:
-        raise errors.Invalid(f"The reason should be one of {', '.join(REASONS)}.", field="reason")
+        raise errors.UnknownReason(f"The reason should be one of {', '.join(REASONS)}.", field="reason")
     if not address or len(address) > _ADDRESS_LENGTH:
         raise errors.Invalid(f"An address has 1 to {_ADDRESS_LENGTH} characters.", field="address")
+    entry = Entry(address, reason, domain_id, detail, message_id, expires_ms, rule or reason, mx.lower())
+    return put(tx, account_id=account_id, entries=[entry]) == 1
+
+
+def put(tx: db.Transaction, *, account_id: int, entries: Sequence[Entry]) -> int:
+    """Put checked entries on the list, at most 500; how many are news. For the rest what `add` says holds.
+
+    One that another rule makes last longer belongs to that rule from then on: undoing the first must not
+    take off what the second would have put there.
+    """
     now = clock.now_ms()
-    known = tx.rows(
-        "SELECT id, expires_ms FROM suppression WHERE account_id = ? AND address = ? AND domain_id = ? AND reason = ?",
-        (account_id, address, domain_id, reason),
-    )
-    if known and (known[0][1] is None or known[0][1] > now):
-        row_id, until = known[0]
-        if until is not None and (expires_ms is None or expires_ms > until):
-            tx.execute("UPDATE suppression SET expires_ms = ? WHERE id = ?", (expires_ms, row_id))
-        return False
-    # Two reports may arrive at once: the second insert then renews the first.
+    found = {
+        (address, domain_id, reason): (row_id, until, rule)
+        for row_id, address, domain_id, reason, until, rule in tx.rows(
+            "SELECT id, address, domain_id, reason, expires_ms, rule FROM suppression WHERE account_id = ?"
+            f" AND address IN ({','.join('?' * len(entries))})",
+            (account_id, *(entry.address for entry in entries)),
+        )
+    }
+    fresh: dict[tuple[str, int, str], Entry] = {}
+    for entry in entries:
+        row_id, until, rule = found.get(entry.key, (0, 0, ""))
+        if until is None or until > now:
+            if until is not None and (entry.expires_ms is None or entry.expires_ms > until):
+                if rule == entry.rule:
+                    tx.execute("UPDATE suppression SET expires_ms = ? WHERE id = ?", (entry.expires_ms, row_id))
+                else:
+                    _insert(tx, account_id, [entry], now)
+        elif entry.key not in fresh:
+            fresh[entry.key] = entry
+    if fresh:
+        _insert(tx, account_id, list(fresh.values()), now)
+    return len(fresh)
+
+
+def _insert(tx: db.Transaction, account_id: int, entries: Sequence[Entry], now: int) -> None:
+    """Two reports may arrive at once: the second insert then renews the first."""
+    marks = ",".join(["(" + ",".join("?" * len(_COLUMNS)) + ")"] * len(entries))
     tx.execute(
-        _INSERT + _ON_CONFLICT[tx.dialect],
-        (account_id, domain_id, address, reason, detail[:_DETAIL_LENGTH], message_id, now, expires_ms),
+        f"INSERT INTO suppression ({', '.join(_COLUMNS)}) VALUES {marks}{_ON_CONFLICT[tx.dialect]}",
+        [
+            value
+            for entry in entries
+            for value in (
+                account_id,
+                entry.domain_id,
+                entry.address,
+                entry.reason,
+                entry.detail[:DETAIL_LENGTH],
+                entry.message_id,
+                now if entry.created_ms is None else entry.created_ms,
+                entry.expires_ms,
+                entry.rule[:RULE_LENGTH],
+                entry.mx[:MX_LENGTH],
+            )
+        ],
     )
-    return True
 
 
 def remove(tx: db.Transaction, *, account_id: int, domain_id: int, address: str, reason: str | None = None) -> int:
@@ -148,8 +207,8 @@ def _find(tx: db.Transaction | None, account_id: int, domain_id: int, addresses:
     read = db.rows if tx is None else tx.rows
     index = _USE_INDEX[db.dialect() if tx is None else tx.dialect]
     now = clock.now_ms()
-    for start in range(0, len(addresses), _BATCH):
-        batch = addresses[start : start + _BATCH]
+    for start in range(0, len(addresses), BATCH):
+        batch = addresses[start : start + BATCH]
         sql = _FIND.format(index=index, marks=",".join("?" * len(batch)))
         for row in read(sql, (account_id, *batch, domain_id, now)):
             yield Suppressed(*row)

@@ -20,9 +20,13 @@ class Store(Protocol):
 
 class Capture:
     name = "capture"
+    single = True
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def group(self, domain: str) -> str:
+        return ""
 
     def open(self) -> CaptureConnection:
         return CaptureConnection(self._store)
@@ -32,7 +36,9 @@ class CaptureConnection:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def send(self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None]) -> Outcome:
+    def send(
+        self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None], tls_required: bool = False
+    ) -> Outcome:
         impossible = unsendable(mail_from, rcpt, message)
         if impossible is not None:
             return impossible

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.config import Source
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.public_address import is_reachable
+from gateway.transports.tls import OPPORTUNISTIC, Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +17,19 @@ class Target:
     host: str
     address: str
     port: int
+    guard: Guard = field(default=OPPORTUNISTIC, compare=False)
+    source: Source | None = None  # None: the system chooses
 
     def __str__(self) -> str:
         return f"{self.host}[{self.address}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An exchanger that is not tried, and why."""
+
+    host: str
+    why: str
 
 
 class NoRoute(Exception):

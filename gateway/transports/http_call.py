@@ -1,4 +1,4 @@
-"""The guarded HTTP client for customers' URLs: public addresses only, pinned, capped, never redirected."""
+"""The guarded HTTP client for URLs that others name: public addresses only, pinned, capped, never redirected."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ class Reply:
     retry_after: int | None = None  # seconds
     ms: int = 0
     reached: bool = False  # the host took the request, whether or not it answered
+    media_type: str = ""  # lower case, without parameters
+    cut: bool = False  # there was more, or the answer broke off
 
     @property
     def ok(self) -> bool:
@@ -118,10 +120,21 @@ def check(url: str, allow: Networks) -> Target:
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, allow: Networks, seconds: float = SECONDS) -> Reply:
     """POST `body` once; never raises for what the URL or its host does."""
+    return _call("POST", url, body, headers, allow, seconds)
+
+
+def get(url: str, *, allow: Networks, seconds: float = SECONDS) -> Reply:
+    """GET once; never raises for what the URL or its host does."""
+    return _call("GET", url, None, {}, allow, seconds)
+
+
+def _call(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str], allow: Networks, seconds: float
+) -> Reply:
     started = time.monotonic()
     deadline = started + seconds
     try:
-        reply = _post(parse(url), body, headers, allow, deadline)
+        reply = _send(method, parse(url), body, headers, allow, deadline)
     except (InvalidUrl, PrivateUrl, DnsUnavailable) as error:
         reply = Reply(None, str(error))
     except (HTTPError, OSError, ValueError) as error:
@@ -134,7 +147,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow: Networks, 
     return replace(reply, error=reply.error[:255], ms=ms)
 
 
-def _post(target: Target, body: bytes, headers: Mapping[str, str], allow: Networks, deadline: float) -> Reply:
+def _send(
+    method: str, target: Target, body: bytes | None, headers: Mapping[str, str], allow: Networks, deadline: float
+) -> Reply:
     addresses = _addresses(target.host)
     if not addresses:
         return Reply(None, f"{target.host} has no address")
@@ -149,7 +164,7 @@ def _post(target: Target, body: bytes, headers: Mapping[str, str], allow: Networ
         if left <= 0.05:
             break
         try:
-            return _exchange(target, address, body, sent, deadline, left)
+            return _exchange(method, target, address, body, sent, deadline, left)
         except (NewConnectionError, ConnectTimeoutError) as error:
             last = error  # nothing was sent: the next address may be asked
     if last is not None:
@@ -158,7 +173,13 @@ def _post(target: Target, body: bytes, headers: Mapping[str, str], allow: Networ
 
 
 def _exchange(
-    target: Target, address: str, body: bytes, headers: Mapping[str, str], deadline: float, left: float
+    method: str,
+    target: Target,
+    address: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    deadline: float,
+    left: float,
 ) -> Reply:
     watchdog = _own().watchdog
     watchdog.set_deadline(deadline)
@@ -166,7 +187,7 @@ def _exchange(
         _own()
         .pools.get(target, address)
         .urlopen(
-            "POST",
+            method,
             target.path,
             body=body,
             headers=headers,
@@ -184,18 +205,28 @@ def _exchange(
         raise TimeoutError
     retry_after = response.headers.get("Retry-After")
     status = int(response.status)
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    broken = False
     try:
         answer = response.read(ANSWER_SIZE + 1)
     except (HTTPError, OSError):
         # The status has come: an answer that breaks off afterwards, or drips, is still an answer.
         answer = b""
+        broken = True
         response.close()
     else:
         if len(answer) > ANSWER_SIZE:
             response.close()
         else:
             response.release_conn()
-    return Reply(status, body=answer[:ANSWER_SIZE], retry_after=_seconds(retry_after), reached=True)
+    return Reply(
+        status,
+        body=answer[:ANSWER_SIZE],
+        retry_after=_seconds(retry_after),
+        reached=True,
+        media_type=media_type,
+        cut=broken or len(answer) > ANSWER_SIZE,
+    )
 
 
 def _ascii_host(host: str) -> str:

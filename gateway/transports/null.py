@@ -11,11 +11,17 @@ class Null:
     """Transport and connection in one: it has no state."""
 
     name = "null"
+    single = True
+
+    def group(self, domain: str) -> str:
+        return ""
 
     def open(self) -> Null:
         return self
 
-    def send(self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None]) -> Outcome:
+    def send(
+        self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None], tls_required: bool = False
+    ) -> Outcome:
         on_data()
         return Outcome(Result.DELIVERED, 250, "2.0.0", "2.0.0 forgotten", "", "null")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Result(StrEnum):
@@ -26,3 +27,4 @@ class Outcome:
     tls: str = ""  # e.g. TLSv1.3, '' for clear text
     dialogue: str = ""  # what was said, at most 4 kB
     retry_after: int | None = None  # seconds that the remote asked for
+    verdicts: tuple[dict[str, Any], ...] = ()  # what the transport decided, each with its `gate`: route, tls, source

@@ -21,6 +21,8 @@ class Smarthost:
     networks restrict it to public addresses and those.
     """
 
+    single = True
+
     def __init__(
         self,
         url: str,
@@ -54,6 +56,9 @@ class Smarthost:
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "smtps" if self.options.tls == "implicit" else "smtp"
         return f"{scheme}://{host}:{self.port}"[:64]
+
+    def group(self, domain: str) -> str:
+        return self.host
 
     def open(self) -> SmtpConnection:
         return SmtpConnection(self._targets, self.options)

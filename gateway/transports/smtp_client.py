@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import select
 import smtplib
 import socket
 import ssl
 import time
+from dataclasses import replace
 from typing import Any
 
 from gateway.mail import classify
 from gateway.transports.destination import Target, is_public
 from gateway.transports.dialogue import Dialogue
+from gateway.transports.handshake import Proof, shake
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.smtp_options import Options
 from gateway.transports.smtp_reply import Broken, Reader, Reply, reason
-from gateway.transports.tls import client_context, describe
+from gateway.transports.tls import Guard
 
 _TCP_STEP = 262_144
 _TLS_STEP = 16_384  # one record: how much of several went out before an error cannot be known
 _LONGEST_TEXT = 2000
 _NO_EHLO = frozenset({500, 502, 504})
-
-
-class TlsFailed(Broken):
-    """The handshake failed: without TLS it may work."""
 
 
 class SmtpClient(smtplib.SMTP):
@@ -36,9 +35,14 @@ class SmtpClient(smtplib.SMTP):
     A 5xx to the banner, EHLO, STARTTLS or AUTH defers: it speaks of the connection, not of the message.
     """
 
-    def __init__(self, target: Target, options: Options, dialogue: Dialogue) -> None:
-        super().__init__(local_hostname=options.hostname)
+    def __init__(self, target: Target, options: Options, dialogue: Dialogue, *, tls_required: bool = False) -> None:
+        super().__init__(local_hostname=(target.source and target.source.hostname) or options.hostname)
         self.target = target
+        self.guard = _guard(target, options, tls_required)
+        self.skipped: tuple[str, ...] = ()  # exchangers passed over on the way here, each with the reason
+        self.greeted = False
+        self.proof = Proof()
+        self._verdicts: tuple[dict[str, Any], ...] | None = None
         self.options = options
         self.dialogue = dialogue
         self.tls = ""  # the protocol's name once there is one
@@ -50,18 +54,23 @@ class SmtpClient(smtplib.SMTP):
 
     # -- life
 
-    def establish(self, *, clear: bool = False) -> None:
-        """Connect, greet, encrypt and log in; `clear` leaves STARTTLS out. Raises `Broken` with the socket closed."""
+    def establish(self, *, clear: str = "") -> None:
+        """Connect, greet, encrypt and log in; `clear` says why STARTTLS is left out.
+
+        Raises `Broken` with the socket closed.
+        """
         limits = self.options.timeouts
+        self.proof.result = clear
         try:
             self._dial()
             if self.options.tls == "implicit":
                 self._wrap()
             banner = self.reply("the connection", limits.greeting)
+            self.greeted = True
             if banner.code != 220:
                 raise self.refused(banner)
             self._greet()
-            if not clear and not self.tls and self.options.tls != "off":
+            if not clear and not self.tls and (self.options.tls != "off" or self.guard.required):
                 self._encrypt()
             if self.options.user:
                 self._log_in()
@@ -123,12 +132,22 @@ class SmtpClient(smtplib.SMTP):
     # -- opening
 
     def _dial(self) -> None:
-        self.dialogue.note(f"connecting to {self.target}")
+        source = self.target.source
+        self.dialogue.note(f"connecting to {self.target}" + (f" from {source.address}" if source else ""))
         try:
-            sock = socket.create_connection((self.target.address, self.target.port), self.options.timeouts.connect)
+            sock = socket.create_connection(
+                (self.target.address, self.target.port),
+                self.options.timeouts.connect,
+                (source.address, 0) if source else None,
+            )
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            raise self.broken(f"no connection to {self.target}: {reason(error).lower()}") from None
+            if source and error.errno == errno.EADDRNOTAVAIL:
+                why = f"COMMANDPOST_SOURCE_ADDRESSES: {source.address} is no address of this host"
+                raise self.broken(why, "ours") from None
+            broken = self.broken(f"no connection to {self.target}: {reason(error).lower()}")
+            broken.timed_out, broken.errno = isinstance(error, TimeoutError), error.errno
+            raise broken from None
         self.sock = sock
         self._reader = Reader(sock)
 
@@ -140,14 +159,16 @@ class SmtpClient(smtplib.SMTP):
             raise self.refused(Reply(code, text.decode()))
 
     def _encrypt(self) -> None:
-        required = self.options.tls == "required"
+        required = self.guard.required
         if not self.has_extn("starttls"):
+            self.proof.result = "not offered"
             if required:
-                raise self.broken("TLS is required and the server does not offer it", "policy")
+                raise self.broken(f"{self.guard.demand} and the server does not offer it", "policy")
             return
         code, text = self.docmd("STARTTLS")
         if code != 220:
-            if required or code == 421:
+            self.proof.result = f"STARTTLS was answered with {code}"
+            if required or code == 421 or code < 400:
                 raise self.refused(Reply(code, text.decode()))
             return
         if self.pending:
@@ -159,17 +180,11 @@ class SmtpClient(smtplib.SMTP):
 
     def _wrap(self) -> None:
         sock, _ = self._wire()
-        try:
-            sock.settimeout(self.options.timeouts.greeting)
-            wrapped = client_context().wrap_socket(sock, server_hostname=self.target.host)
-        except (OSError, ValueError) as error:
-            why = f"TLS failed: {reason(error)}"
-            self.dialogue.note(why)
-            raise TlsFailed(why) from None
+        limit = self.options.timeouts.greeting
+        wrapped = shake(sock, self.target.host, self.guard, limit, proof=self.proof, dialogue=self.dialogue)
         self.sock = wrapped
         self.tls = wrapped.version() or "TLS"
         self._reader = Reader(wrapped)
-        self.dialogue.note(describe(wrapped))
 
     def _log_in(self) -> None:
         user, password = self.options.user.encode(), self.options.password.encode()
@@ -278,7 +293,23 @@ class SmtpClient(smtplib.SMTP):
             self.tls,
             self.dialogue.take(),
             classify.retry_after(reply.text) if reply and result is Result.DEFERRED else None,
+            self.verdicts,
         )
+
+    @property
+    def verdicts(self) -> tuple[dict[str, Any], ...]:
+        """What was decided about this connection: its route, TLS and source; the same for all its messages."""
+        if self._verdicts is not None:
+            return self._verdicts
+        route: dict[str, Any] = {"gate": "route", "host": self.target.host}
+        if self.skipped:
+            route["skipped"] = list(self.skipped)
+        found = [route, self.proof.verdict(self.guard, self.tls)]
+        if self.target.source:
+            found.append({"gate": "source", "address": self.target.source.address, "ehlo": self.local_hostname})
+        if self.greeted:
+            self._verdicts = tuple(found)
+        return tuple(found)
 
     def failure(self, error: Broken) -> Outcome:
         """The outcome of a connection that broke before any byte of the message left."""
@@ -293,6 +324,13 @@ class SmtpClient(smtplib.SMTP):
     def broken(self, why: str, category: str = "network") -> Broken:
         self.dialogue.note(why)
         return Broken(why, category)
+
+
+def _guard(target: Target, options: Options, tls_required: bool) -> Guard:
+    """The target's own demand, or that of the options or of the message where it has none."""
+    if not target.guard.required and (tls_required or options.tls in ("required", "implicit")):
+        return replace(target.guard, policy="required", required=True)
+    return target.guard
 
 
 def meaning(reply: Reply) -> str:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
-from gateway.transports.destination import NoRoute, Target
+from gateway.transports.destination import NoRoute, Skipped, Target
 from gateway.transports.dialogue import Dialogue
-from gateway.transports.outcome import Outcome
-from gateway.transports.smtp_client import SmtpClient, TlsFailed
+from gateway.transports.handshake import TlsFailed
+from gateway.transports.outcome import Outcome, Result
+from gateway.transports.reach import Reach
+from gateway.transports.smtp_client import SmtpClient
 from gateway.transports.smtp_options import Options
 from gateway.transports.smtp_reply import Broken
 from gateway.transports.smtp_transaction import Unanswered, hand_over
 from gateway.transports.submittable import unsendable
 
-Route = Callable[[], Iterable[Target]]
+Route = Callable[[], Iterable[Target | Skipped]]
 """The targets in the order in which to try them, asked anew for each opening; raises `NoRoute`."""
+
+_SKIPPED = 5  # exchangers passed over that a verdict names
+_REASON = 120  # characters of each reason
 
 
 class SmtpConnection:
-    """A `base.Connection` to whichever target of a route answers first."""
+    """A `base.Connection` to whichever target of a route answers first; `reach` learns which did not."""
 
-    def __init__(self, route: Route, options: Options) -> None:
+    def __init__(self, route: Route, options: Options, reach: Reach | None = None) -> None:
         self._route = route
         self._options = options
+        self._reach = reach
         self._client: SmtpClient | None = None
 
     @property
@@ -35,15 +42,18 @@ class SmtpConnection:
         """Open, and idle for so long that it will not be used again."""
         return self._client is not None and self._client.idle > self._options.max_idle
 
-    def send(self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None]) -> Outcome:
+    def send(
+        self, *, mail_from: str, rcpt: str, message: bytes, on_data: Callable[[], None], tls_required: bool = False
+    ) -> Outcome:
         impossible = unsendable(mail_from, rcpt, message)
         if impossible is not None:
             return impossible
-        if self._client is not None and not self._client.usable:
+        if self._client is not None and (not self._client.usable or (tls_required and not self._client.tls)):
             self.close()
         kept = self._client is not None
+        busy: dict[str, Outcome] = {}  # what addresses that answered 421 said
         while True:
-            client = self._client or self._open()
+            client = self._client or self._open(tls_required, busy)
             if isinstance(client, Outcome):
                 return client
             self._client = client
@@ -51,54 +61,98 @@ class SmtpConnection:
                 outcome = hand_over(client, mail_from=mail_from, rcpt=rcpt, message=message, on_data=on_data)
             except Unanswered as error:
                 self._client = None
-                if not kept:
-                    return client.failure(error.broken)
-                kept = False  # it died while idle: nothing of the message was sent, once more on a new one
-                continue
+                if kept:
+                    kept = False  # it died while idle: nothing of the message was sent, once more on a new one
+                    continue
+                outcome = client.failure(error.broken)
             except BaseException:
                 self._client = None
                 raise
             if client.sock is None:
                 self._client = None
-            return outcome
+            if outcome.code != 421 or outcome.result is not Result.DEFERRED:
+                return outcome
+            # RFC 5321 §3.8: the host goes down, or has enough of us; another may take it.
+            kept = False
+            busy[client.target.address] = outcome
 
     def close(self) -> None:
         if self._client is not None:
             client, self._client = self._client, None
             client.leave()
 
-    def _open(self) -> SmtpClient | Outcome:
-        """A client ready for its first message, or the outcome of the attempt that tells most."""
+    def _open(self, tls_required: bool, busy: dict[str, Outcome]) -> SmtpClient | Outcome:
+        """A client ready for its first message, or the outcome of the attempt that tells most.
+
+        What is in `busy` is not dialled again, and tells more than what could not be reached.
+        """
         dialogue = Dialogue()
         best: Outcome | None = None
+        for told in reversed(busy.values()):
+            best = best or told
+            dialogue.resume(told.dialogue)
+        skipped: list[str] = [_skip(outcome.remote, outcome.reply) for outcome in busy.values()]
         try:
             for target in self._route():
-                tried = self._try(target, dialogue)
+                if isinstance(target, Skipped):
+                    dialogue.note(f"{target.host} is passed over: {target.why}")
+                    skipped.append(_skip(target.host, target.why))
+                    continue
+                if target.address in busy:
+                    continue
+                tried = self._try(target, dialogue, tls_required)
                 if isinstance(tried, SmtpClient):
+                    tried.skipped = tuple(skipped[:_SKIPPED])
                     return tried
                 dialogue.resume(tried.dialogue)
+                skipped.append(_skip(str(target), tried.reply))
                 # What a server said tells more than that another was not reached.
                 if best is None or tried.code is not None or best.code is None:
                     best = tried
         except NoRoute as nowhere:
-            return nowhere.outcome
+            if best is None:
+                return replace(nowhere.outcome, verdicts=_nowhere(skipped))
         if best is None:
             raise LookupError("a route has a target or raises NoRoute")
-        return replace(best, dialogue=dialogue.take())
+        return replace(best, dialogue=dialogue.take(), verdicts=_all_tried(best, skipped))
 
-    def _try(self, target: Target, dialogue: Dialogue) -> SmtpClient | Outcome:
-        client = SmtpClient(target, self._options, dialogue)
+    def _try(self, target: Target, dialogue: Dialogue, tls_required: bool) -> SmtpClient | Outcome:
+        client = SmtpClient(target, self._options, dialogue, tls_required=tls_required)
         try:
-            client.establish()
-        except TlsFailed as error:
-            if self._options.tls != "opportunistic":
-                return client.failure(error)
-            # RFC 7435 §3: clear text is no worse than what a server without TLS gets.
-            client = SmtpClient(target, self._options, dialogue)
             try:
-                client.establish(clear=True)
-            except Broken as again:
-                return client.failure(again)
+                client.establish()
+            except TlsFailed as error:
+                if client.guard.required or self._options.tls == "implicit":
+                    raise
+                # RFC 7435 §3: clear text is no worse than what a server without TLS gets.
+                client = SmtpClient(target, self._options, dialogue)
+                client.establish(clear=f"clear text, for {error.why}")
         except Broken as error:
+            self._learn(client, error)
             return client.failure(error)
+        self._learn(client)
         return client
+
+    def _learn(self, client: SmtpClient, error: Broken | None = None) -> None:
+        if self._reach is None:
+            return
+        if client.greeted or error is None:
+            self._reach.answered(client.target.address)
+        else:
+            self._reach.failed(client.target.address, error.why, timed_out=error.timed_out, errno_=error.errno)
+
+
+def _skip(host: str, why: str) -> str:
+    return f"{host}: {why}"[:_REASON]
+
+
+def _nowhere(skipped: list[str]) -> tuple[dict[str, Any], ...]:
+    route: dict[str, Any] = {"gate": "route", "host": None}
+    return ({**route, "skipped": skipped[:_SKIPPED]} if skipped else route,)
+
+
+def _all_tried(best: Outcome, skipped: list[str]) -> tuple[dict[str, Any], ...]:
+    """The verdicts of the attempt that tells most, with what came of the others."""
+    others = [text for text in skipped if not text.startswith(f"{best.remote}:")]
+    route, *rest = best.verdicts or ({"gate": "route"},)
+    return ({**route, "skipped": others[:_SKIPPED]} if others else route, *rest)

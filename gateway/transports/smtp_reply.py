@@ -37,6 +37,9 @@ class Reply:
 class Broken(Exception):
     """The connection is of no more use; `category` is that of an outcome, `reply` what the server said if it did."""
 
+    timed_out = False  # it cost a whole time-out
+    errno: int | None = None
+
     def __init__(self, why: str, category: str = "network", reply: Reply | None = None) -> None:
         super().__init__(why)
         self.why = why
@@ -92,7 +95,9 @@ class Reader:
                 self._sock.settimeout(left)
                 chunk = self._sock.recv(4096)
             except TimeoutError:
-                raise Broken(f"no reply to {awaited} within {seconds:g} s") from None
+                late = Broken(f"no reply to {awaited} within {seconds:g} s")
+                late.timed_out = True
+                raise late from None
             except OSError as error:
                 raise Broken(f"connection lost before the reply to {awaited}: {reason(error)}") from None
             if not chunk:

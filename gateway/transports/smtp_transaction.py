@@ -1,9 +1,15 @@
-"""One message over an established connection, pipelined where offered (RFC 5321 §3.3, 1870, 2920, 6152, 6531)."""
+"""One message over an established connection, pipelined where offered (RFC 5321 §3.3, 1870, 2920, 6152, 6531).
+
+A signed message goes out as it is or not at all: where a server takes no 8-bit lines, re-encoding would break
+the signature, so the message bounces (5.6.3). 8-bit headers are sent to servers without SMTPUTF8 all the same, as
+they always were; an 8-bit local part is not, for the server could not tell whose it is (5.6.7).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.dns import names
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.smtp_client import SmtpClient, meaning
 from gateway.transports.smtp_reply import Broken, Reply
@@ -35,6 +41,7 @@ def hand_over(client: SmtpClient, *, mail_from: str, rcpt: str, message: bytes, 
 
     Afterwards the client is closed unless it can take another message. What `on_data` raises is passed on.
     """
+    mail_from, rcpt = _on_the_wire(mail_from), _on_the_wire(rcpt)
     parameters = _parameters(client, mail_from, rcpt, message)
     if isinstance(parameters, Outcome):
         return parameters
@@ -71,12 +78,28 @@ def _parameters(client: SmtpClient, mail_from: str, rcpt: str, message: bytes) -
             why = "the message has 8-bit lines, which the server does not take"
             return client.outcome(Result.BOUNCED, why=why, category="content", enhanced="5.6.3")
         parameters += " BODY=8BITMIME"
-    if not (mail_from.isascii() and rcpt.isascii()):
-        if not client.has_extn("smtputf8"):
-            why = "the address needs SMTPUTF8, which the server does not offer"
-            return client.outcome(Result.BOUNCED, why=why, category="protocol", enhanced="5.6.7")
+    addresses_need_it = not (mail_from.isascii() and rcpt.isascii())
+    if addresses_need_it and not client.has_extn("smtputf8"):
+        why = "the address needs SMTPUTF8, which the server does not offer"
+        return client.outcome(Result.BOUNCED, why=why, category="protocol", enhanced="5.6.7")
+    if addresses_need_it or (client.has_extn("smtputf8") and not _is_ascii_header(message)):
         parameters += " SMTPUTF8"
     return parameters
+
+
+def _on_the_wire(address: str) -> str:
+    """With the domain in A-labels where that makes all of it ASCII: then no server needs SMTPUTF8 for it."""
+    local, at, domain = address.rpartition("@")
+    if address.isascii() or not local.isascii():
+        return address
+    try:
+        return f"{local}{at}{names.a_labels(domain)}"
+    except UnicodeError:
+        return address
+
+
+def _is_ascii_header(message: bytes) -> bool:
+    return message.isascii() or message.partition(b"\r\n\r\n")[0].isascii()
 
 
 def _envelope(client: SmtpClient, mail_from: str, rcpt: str, parameters: str) -> None:
@@ -110,7 +133,8 @@ def _envelope(client: SmtpClient, mail_from: str, rcpt: str, parameters: str) ->
         if refused is not None:
             client.close()
             raise _Refused(refused[1]) from None
-        if not answered and error.reply is None:
+        # A 421 to the first command is about what the connection has carried before, and so is any no to RSET.
+        if not answered and (error.reply is None or error.reply.code == 421 or commands[0] == "RSET"):
             client.close()
             raise Unanswered(error) from None
         raise

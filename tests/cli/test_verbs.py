@@ -121,6 +121,20 @@ def test_domain_add_and_list(ask: Run, run: Run, tmp_path: Path) -> None:
     assert refused(run, *words[:-1], "sel:/nonexistent") == (2, "usage")
 
 
+def test_domain_options(ask: Run, run: Run) -> None:
+    ask("user", "add", "--email", "jane@example.com", "--password", "correct horse")
+    ask("domain", "add", "example.com", "--user", "jane@example.com", "--trusted")
+    of = ("domain", "options", "Example.com", "--user", "jane@example.com")
+    shown = ask(*of)
+    assert (shown["name"], shown["require_tls"], shown["link_tracking"]) == ("example.com", False, True)
+    changed = ask(*of, "--require-tls", "--no-link-tracking")
+    assert (changed["require_tls"], changed["link_tracking"], changed["open_tracking"]) == (True, False, True)
+    assert ask(*of) == changed
+    assert ask(*of, "--no-require-tls")["require_tls"] is False
+    assert refused(run, "domain", "options", "other.example", "--user", "jane@example.com") == (1, "not_found")
+    assert refused(run, "domain", "options", "example.com", "--user", "nobody@example.com") == (1, "not_found")
+
+
 def test_a_domain_that_is_not_trusted_shows_the_records_to_publish(ask: Run, run: Run) -> None:
     ask("user", "add", "--email", "jane@example.com")
     status, out, _ = run("domain", "add", "example.com", "--user", "jane@example.com")

@@ -46,8 +46,17 @@ def test_the_documents_update_is_echoed_in_its_types(call: Call, who: cast.Sende
     assert answer["Domain"] | wanted == answer["Domain"]
     shown = call("GetDomain", DomainID=who.domain.id)["Domain"]
     assert (shown["Status"], shown["IsActive"], shown["VerificationStatus"]) == ("Approval Pending", False, "Pending")
-    assert shown["Options"] == {"LinkTracking": True, "OpenTracking": False, "UnsubscribeLink": True}
+    wanted_options = {"LinkTracking": True, "OpenTracking": False, "UnsubscribeLink": True, "RequireTLS": False}
+    assert shown["Options"] == wanted_options
     assert "mail.shop.test" in shown["VerificationMeta"]["DNSRecords"]
+
+
+def test_a_domain_may_require_tls(call: Call, who: cast.Sender) -> None:
+    assert call("GetDomain", DomainID=who.domain.id)["Domain"]["Options"]["RequireTLS"] is False
+    assert call("UpdateDomain", DomainID=who.domain.id, RequireTLS="1")["Domain"]["RequireTLS"] == "1"
+    assert call("UpdateDomain", DomainID=who.domain.id, OpenTracking="1")["Domain"]["RequireTLS"] == "1"
+    assert call("GetDomain", DomainID=who.domain.id)["Domain"]["Options"]["RequireTLS"] is True
+    assert call("UpdateDomain", DomainID=who.domain.id, RequireTLS="0")["Domain"]["RequireTLS"] == "0"
 
 
 def test_what_is_not_said_stays(call: Call, who: cast.Sender) -> None:
@@ -64,6 +73,7 @@ def test_what_is_not_said_stays(call: Call, who: cast.Sender) -> None:
         {"LinkTracking": "maybe"},
         {"OpenTracking": 2},
         {"UnsubscribeLink": [1]},
+        {"RequireTLS": "maybe"},
         {"HostingProvider": "x" * 256},
         {"HostingProvider": {"a": "b"}},
         {"Subdomain": "a.b"},

@@ -22,9 +22,11 @@ def test_a_message_is_explained(call: Call, who: cast.Sender) -> None:
     assert answer["Explanation"].startswith("Accepted for shop.test at ")
     wanted = {"MessageID": sent, "DomainID": str(who.domain.id), "Tags": ["spring"], "Test": False}
     assert answer["Message"] | wanted == answer["Message"]
-    assert {"Gate": "suppression", "Data": {"blocked": 0}} in answer["Verdicts"]
+    passed = {"Gate": "suppression", "Decision": "passed", "Rule": "", "Until": "", "Details": {"blocked": 0}}
+    assert passed in answer["Verdicts"]
     assert (answer["TotalDeliveries"], answer["States"]) == (1, {"queued": 1})
     (delivery,) = answer["Deliveries"]
+    assert [one["Gate"] for one in delivery["Verdicts"]] == ["final"]
     assert (delivery["Recipient"], delivery["State"], delivery["Attempts"]) == ("jane@friends.test", "queued", [])
     assert [event["Event"] for event in answer["Events"]] == ["accepted"]
     assert call("ExplainMessage", MessageID=sent) == answer

@@ -13,7 +13,7 @@ from commands.dispatch import dispatch
 from commands.public import SendEmailParams
 from commands.sending.fields import FIELDS
 from gateway import ids
-from gateway.services import apis, identity, messages
+from gateway.services import apis, event_search, identity, messages
 from models.vocabulary import ACCOUNT_DISABLED
 from tests import cast
 
@@ -138,7 +138,23 @@ def test_events_are_read(who: cast.Sender, key: str) -> None:
     assert call("GetEvents.Public", SenderAPIKey=key, EndDate="1000000000")["TotalRecords"] == 0
 
 
+def test_a_partial_answer_says_where_to_go_on(who: cast.Sender, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = [messages.accept(who.caller, cast.draft()).message_id for _ in range(4)]
+    monkeypatch.setattr(event_search, "_MESSAGES", 1)
+    monkeypatch.setattr(event_search, "_BUDGET_S", 0.0)
+    found: list[str] = []
+    cursor, pages = "", 0
+    while pages == 0 or cursor:
+        page = call("GetEvents.Public", SenderAPIKey=key, Query="order", Cursor=cursor)
+        found += [event["MessageId"] for event in page["Events"]]
+        assert page.get("Partial", False) is bool(page.get("Cursor"))
+        cursor, pages = page.get("Cursor", ""), pages + 1
+    assert found == sent[::-1]
+    assert pages > 1
+
+
 def test_what_events_refuse(key: str) -> None:
+    assert call("GetEvents.Public", SenderAPIKey=key, Query="order", Cursor="x")["ErrorCode"] == 100010
     assert _codes(call("GetEvents.Public", StartFrom="x", RetrieveCount=[1])) == [1, 4, 5]
     assert _codes(call("GetEvents.Public", SenderAPIKey=key, StartDate="soon")) == [100010]
     assert call("GetEvents.Public", SenderAPIKey=key, Event="nonsense")["ErrorCode"] == 100010

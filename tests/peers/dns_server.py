@@ -21,6 +21,8 @@ class DnsServer:
         self.queries: Counter[tuple[str, str]] = Counter()  # (name, type) → how often it was asked
         self._records: dict[str, dict[str, list[str]]] = {}
         self._broken: dict[str, str] = {}
+        self._signed: set[str] = set()
+        self._signed_alone: set[str] = set()
         self._lock = threading.Lock()
         self._udp, self._tcp = self._bind()
         self.port = int(self._udp.socket.getsockname()[1])
@@ -64,6 +66,17 @@ class DnsServer:
         """Never answer for that name from now on."""
         self._broken[_key(name)] = "silence"
 
+    def sign(self, *names: str) -> None:
+        """Say in answers about these names and all below them that they were validated (AD)."""
+        self._signed.update(_key(name) for name in names)
+
+    def sign_alone(self, name: str) -> None:
+        """As `sign`, of that very name only."""
+        self._signed_alone.add(_key(name))
+
+    def unsign(self, name: str) -> None:
+        self._signed.discard(_key(name))
+
     def heal(self, name: str) -> None:
         self._broken.pop(_key(name), None)
 
@@ -100,6 +113,7 @@ class DnsServer:
         request = dnslib.DNSRecord.parse(query)
         name, type_ = _key(str(request.q.qname)), dnslib.QTYPE[request.q.qtype]
         answer = request.reply(ra=1, aa=1)
+        answer.header.ad = 0  # the reply takes over the question's flags
         with self._lock:
             self.queries[(name, type_)] += 1
             if self._broken.get(name) == "silence":
@@ -108,6 +122,8 @@ class DnsServer:
                 answer.header.rcode = dnslib.RCODE.SERVFAIL
                 return bytes(answer.pack())
             self._fill(answer, name, type_)
+        signed = all(map(self._is_signed, [name, *(_key(str(rr.rname)) for rr in answer.rr)]))
+        answer.header.ad = int(bool(request.header.ad) and signed)
         size = next((rr.edns_len for rr in request.ar if rr.rtype == dnslib.QTYPE.OPT), 512)
         packed = bytes(answer.pack())
         if not udp or len(packed) <= size:
@@ -115,6 +131,9 @@ class DnsServer:
         answer.rr.clear()  # the client asks again over TCP
         answer.header.tc = 1
         return bytes(answer.pack())
+
+    def _is_signed(self, name: str) -> bool:
+        return name in self._signed_alone or any(name == zone or name.endswith(f".{zone}") for zone in self._signed)
 
     def _fill(self, answer: dnslib.DNSRecord, name: str, type_: str) -> None:
         for _ in range(8):
@@ -138,6 +157,9 @@ class DnsServer:
         elif type_ == "MX":
             preference, _, host = value.partition(" ")
             data = dnslib.MX(host, int(preference))
+        elif type_ == "TLSA":
+            usage, selector, matching, data_hex = value.split()
+            data = dnslib.TLSA(int(usage), int(selector), int(matching), bytes.fromhex(data_hex))
         else:
             data = dnslib.RDMAP[type_](value)
         return dnslib.RR(name, getattr(dnslib.QTYPE, type_), rdata=data, ttl=self.ttl)

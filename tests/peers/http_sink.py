@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.peers.certificate import Certificate
+
 
 @dataclass(frozen=True)
 class Request:
@@ -38,13 +40,17 @@ class Answer:
 class HttpSink:
     """Answers 200 with an empty body unless scripted. `port` 0 lets the system choose; a fixed one is for restarts."""
 
-    def __init__(self, *, port: int = 0) -> None:
+    def __init__(self, *, port: int = 0, tls: Certificate | None = None) -> None:
         self.requests: list[Request] = []
         self._scripts: dict[str, deque[Answer]] = {}
         self._always: dict[str, Answer] = {}
         self._arrived = threading.Condition()
         self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", port), _Handler)
+        if tls is not None:  # the handshake is each connection's own thread's: a client that stalls holds nobody up
+            self._server.socket = tls.server_context().wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.owner = self
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

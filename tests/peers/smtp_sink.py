@@ -98,6 +98,7 @@ class SmtpSink:
         self.commands: list[tuple[int, str]] = []  # (connection, line as sent), data left out
         self.violations: list[str] = []  # what a strict server would not stand
         self.connections = 0
+        self.peers: list[str] = []  # whence each connection came
         self.count = 0  # accepted messages
         self._port = port
         self._scripts: dict[str, deque[Act]] = {}
@@ -168,7 +169,8 @@ class SmtpSink:
     def start(self) -> None:
         """Listen (again, on the same port, after `stop`)."""
         self._closing = threading.Event()
-        listener = socket.create_server((self.host, self._port), backlog=128)
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.create_server((self.host, self._port), family=family, backlog=128)
         self._port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener, self._closing), daemon=True).start()
@@ -223,11 +225,12 @@ class SmtpSink:
     def _accept(self, listener: socket.socket, closing: threading.Event) -> None:
         while not closing.is_set():
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except OSError:
                 return
             with self._changed:
                 self.connections += 1
+                self.peers.append(peer[0])
                 self._open.add(sock)
                 number = self.connections
             threading.Thread(target=self._serve, args=(sock, number, closing), daemon=True).start()

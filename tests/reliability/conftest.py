@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 LONG = int(os.environ.get("COMMANDPOST_TEST_LONG") or 0)
+"""0 is the short form, of seconds; 1 the long one, of minutes; N goes on N times as long as that."""
 
 
-@pytest.fixture
-def rounds() -> int:
-    """How often each kind of process is killed: once; six times with COMMANDPOST_TEST_LONG=1, N times with N."""
-    return 6 if LONG == 1 else max(1, LONG)
+def times(short: int, long: int) -> int:
+    """How often to do a thing: `short` in `make test`, `long` in `make reliability`."""
+    return long * LONG if LONG else short
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import email
 import json
 import re
 import smtplib
@@ -21,11 +20,13 @@ from typing import Any, Self
 import requests
 
 from models.vocabulary import TERMINAL, DeliveryState
-from tests.cli.installation import descendants
+from tests.cli.installation import alive, descendants
 from tests.installation import ROOT, Installation
+from tests.peers.mariadb import MariaDb
 from tests.peers.smtp_sink import SmtpSink, say
 
 _EMAIL, _DOMAIN = "jane@people.test", "shop.test"
+ACCOUNT_KEY = "K-of-the-account-of-the-world"
 CONNECTIONS = 4
 PROCESSES = 2
 Rows = Callable[[str], list[tuple[Any, ...]]]
@@ -41,6 +42,7 @@ class Answer:
     door: str
     text: str = ""
     retry_after: str | None = None
+    first: float = 0.0  # monotonic; when the message was handed in for the first time
 
 
 @dataclass
@@ -54,17 +56,22 @@ class Figures:
     unasked: int  # arrived although no answer said so: the answer was lost
     live: int  # deliveries that are not ended
     events: int = 0  # `delivered` events of one delivery beyond the first
+    twice: int = 0  # messages stored beyond the first under one idempotency key
 
     def __str__(self) -> str:
         return (
             f"acknowledged {self.acknowledged}, lost {len(self.lost)}, duplicates {len(self.duplicates)}"
-            f" (other Message-ID {len(self.other_ids)}), unanswered but sent {self.unasked}, live {self.live}"
+            f" (other Message-ID {len(self.other_ids)}), stored twice {self.twice},"
+            f" unanswered but sent {self.unasked}, live {self.live}"
         )
 
 
 @dataclass
 class Stream:
-    """Threads that hand in numbered messages over both doors, at most `rate` a second each, until `stop`."""
+    """Threads that hand in numbered messages over both doors, at most `rate` a second each, until `stop`.
+
+    What was refused for now or not answered is handed in again under the same idempotency key, as clients do.
+    """
 
     installation: Installation
     key: str
@@ -110,10 +117,16 @@ class Stream:
             with self._lock:
                 self._number += 1
                 token = f"t{self._number:06d}"
-            answer = send(kept, token)
-            with self._lock:
-                self.answers.append(answer)
-            self._stop.wait(1 / self.rate if answer.code else 0.1)
+            first = time.monotonic()
+            while not self._stop.is_set():
+                answer = send(kept, token)
+                answer.first = first
+                with self._lock:
+                    self.answers.append(answer)
+                if 200 <= answer.code < 300:
+                    break
+                self._stop.wait(0.1)
+            self._stop.wait(1 / self.rate)
 
     def _http(self, kept: dict[str, Any], token: str) -> Answer:
         session = kept.setdefault("session", requests.Session())
@@ -128,7 +141,7 @@ class Stream:
             reply = session.post(
                 f"{self.installation.url}/api/v1/email",
                 json=message,
-                headers={"Authorization": f"Bearer {self.key}"},
+                headers={"Authorization": f"Bearer {self.key}", "Idempotency-Key": token},
                 timeout=30,
             )
         except requests.RequestException as error:
@@ -145,7 +158,10 @@ class Stream:
             if client is None:
                 client = kept["client"] = smtplib.SMTP("127.0.0.1", self.installation.smtp, timeout=30)
                 client.login(self.username, self.password)
-            body = f"From: hello@{_DOMAIN}\r\nTo: {token}@friends.test\r\nSubject: {token}\r\n\r\nThis is {token}.\r\n"
+            body = (
+                f"From: hello@{_DOMAIN}\r\nTo: {token}@friends.test\r\nSubject: {token}\r\n"
+                f"X-Idempotency-Key: {token}\r\n\r\nThis is {token}.\r\n"
+            )
             client.sendmail(f"hello@{_DOMAIN}", [f"{token}@friends.test"], body)
             return Answer(token, 250, time.monotonic(), "smtp")
         except smtplib.SMTPResponseException as error:
@@ -157,6 +173,29 @@ class Stream:
         with contextlib.suppress(Exception):
             kept.pop("client").close()
         return Answer(token, max(code, 0), time.monotonic(), "smtp", text)
+
+
+class Arrivals:
+    """Token → Message-ID of each arrival at the sink, read as they come."""
+
+    _SUBJECT = re.compile(rb"^Subject: (t\d+)\r?$", re.MULTILINE)
+    _ID = re.compile(rb"^Message-ID:\s*(\S+)\r?$", re.MULTILINE | re.IGNORECASE)
+
+    def __init__(self, sink: SmtpSink) -> None:
+        self._sink = sink
+        self._seen = 0
+        self._found: dict[str, list[str]] = {}
+
+    def now(self) -> dict[str, list[str]]:
+        """Sent whole and not answered counts too: the remote has it."""
+        end = len(self._sink.transactions)
+        for one in self._sink.transactions[self._seen : end]:
+            head = one.data.partition(b"\r\n\r\n")[0]
+            subject, message_id = self._SUBJECT.search(head), self._ID.search(head)
+            assert subject and message_id, head
+            self._found.setdefault(subject[1].decode(), []).append(message_id[1].decode())
+        self._seen = end
+        return self._found
 
 
 class World:
@@ -173,6 +212,7 @@ class World:
             DELIVER_PROCESSES=str(PROCESSES),
             **more,
         )
+        self.arrivals = Arrivals(self.sink)
         self.database = data / "commandpost.db"
         self.rows = rows or self._rows
         self.write = write or self._write
@@ -196,7 +236,7 @@ class World:
     def _account(self) -> tuple[str, dict[str, str]]:
         """Sender key and SMTP login of a new account; all verbs in one process, which saves seconds."""
         verbs = (
-            ("user", "add", "--email", _EMAIL, "--password", "a long password"),
+            ("user", "add", "--email", _EMAIL, "--password", "a long password", "--api-key", ACCOUNT_KEY),
             ("plan", "set", "--user", _EMAIL, "--unlimited"),
             ("domain", "add", _DOMAIN, "--user", _EMAIL, "--trusted"),
             ("key", "add", "--user", _EMAIL, "--domain", _DOMAIN),
@@ -234,6 +274,46 @@ class World:
         """The processes below a part's main one."""
         return sorted(descendants(self.parts()[part]))
 
+    def overdue(self) -> float:
+        """Seconds that the oldest live delivery is beyond its due time, or the end of its lease."""
+        oldest = self.rows("SELECT MIN(due_ms) FROM delivery WHERE due_ms IS NOT NULL")[0][0]
+        return max(0.0, time.time() - oldest / 1000) if oldest is not None else 0.0
+
+    def signs(self) -> dict[str, int]:
+        """Part → the process that gave its last sign of life."""
+        statement = "SELECT part, pid FROM heartbeat"
+        if not self.database.exists():
+            return dict(self.rows(statement))  # type: ignore[arg-type]
+        with contextlib.closing(sqlite3.connect(self.database.with_name("scratch.db"), timeout=20)) as scratch:
+            return dict(scratch.execute(statement))
+
+    def doctor(self) -> dict[str, bool]:
+        """What `commandpost doctor` finds of the queue, check → whether all is well."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "doctor", "--json"],
+            env=self.installation.environment, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        found = {check["name"]: check["ok"] for check in json.loads(done.stdout)["checks"]}
+        return {name: found[name] for name in ("deliveries", "webhooks", "lanes", "due times", "parts")}
+
+    def metric(self, name: str) -> float:
+        """A figure of `/metrics`."""
+        text = requests.get(f"{self.installation.url}/metrics", timeout=20).text
+        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        assert found, text
+        return float(found[1])
+
+    def survivors(self) -> set[int]:
+        """Every living process of this installation, whoever its parent is: its settings tell it."""
+        mark = f"COMMANDPOST_DATA={self.installation.data}\0".encode()
+        found = set()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "environ").read_bytes() + b"\0":
+                        found.add(int(entry.name))
+        return alive(found)
+
     def settle(self, seconds: float = 30.0) -> Figures:
         """Let everything that was acknowledged end, retries at once, and say what became of it."""
         acknowledged = self.stream.acknowledged()
@@ -241,10 +321,10 @@ class World:
         while time.monotonic() < end:
             # What was in doubt waits for a minute; nothing here needs that time.
             self.write(f"UPDATE delivery SET due_ms = 1 WHERE state = {int(DeliveryState.DEFERRED)}")
-            if not self._live() and acknowledged <= self._arrived().keys():
+            if not self._live() and acknowledged <= self.arrivals.now().keys():
                 break
             time.sleep(0.25)
-        arrived = self._arrived()
+        arrived = self.arrivals.now()
         duplicates = [token for token, found in arrived.items() if len(found) > 1]
         return Figures(
             acknowledged=len(acknowledged),
@@ -259,29 +339,35 @@ class World:
                     "SELECT COUNT(*) FROM event WHERE kind = 4 GROUP BY delivery_id HAVING COUNT(*) > 1"
                 )
             ),
+            twice=sum(n - 1 for (n,) in self.rows("SELECT COUNT(*) FROM message GROUP BY subject HAVING COUNT(*) > 1")),
         )
 
     def _live(self) -> int:
         return int(self.rows(f"SELECT COUNT(*) FROM delivery WHERE state < {TERMINAL}")[0][0])
 
-    def _arrived(self) -> dict[str, list[str]]:
-        """Token → Message-ID of each arrival."""
-        found: dict[str, list[str]] = {}
-        for one in list(self.sink.transactions):
-            # Sent whole and not answered counts too: the remote has it.
-            head = email.message_from_bytes(one.data.partition(b"\r\n\r\n")[0])
-            found.setdefault(str(head["Subject"]), []).append(str(head["Message-ID"]))
-        return found
-
     def arrives_within(self, seconds: float, since: float) -> float:
         """Seconds from the monotonic `since` until a message handed in after it is at the sink."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            later = {answer.token for answer in self.stream.since(since) if 200 <= answer.code < 300}
-            if later & self._arrived().keys():
+            later = {one.token for one in self.stream.since(since) if 200 <= one.code < 300 and one.first > since}
+            if later & self.arrivals.now().keys():
                 return time.monotonic() - since
             time.sleep(0.02)
         raise AssertionError(f"nothing accepted after the kill arrived within {seconds} s")
+
+
+def on_server(server: MariaDb, data: Path, **more: str) -> World:
+    """A world whose database is a server of the test's own."""
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def write(sql: str) -> None:
+        rows(sql)
+
+    return World(data, rows, write, DATABASE_URL=server.url, **more)
 
 
 def refusals(answers: Iterable[Answer]) -> Counter[tuple[str, int]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import models
 from gateway import config
 from gateway.mail import verp
-from gateway.services import messages
+from gateway.services import messages, webhook_calls, webhooks
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
+from tests.peers.http_sink import HttpSink
 from tests.smtp.conftest import Customer, Running
 
 BOUNCE = (
@@ -21,6 +24,12 @@ BOUNCE = (
     b"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.friends.test\r\n\r\n"
     b"Final-Recipient: rfc822; jane@friends.test\r\nAction: failed\r\nStatus: 5.1.1\r\n"
     b"Diagnostic-Code: smtp; 550 5.1.1 <jane@friends.test>: User unknown\r\n\r\n--b--\r\n"
+)
+COMPLAINT = (
+    b"From: fbl@provider.test\r\nTo: complaints@mx.gateway.test\r\nSubject: FBL\r\nMIME-Version: 1.0\r\n"
+    b'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+    b"--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: P/1\r\nVersion: 1\r\n\r\n"
+    b"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nReturn-Path: <%s>\r\nSubject: s\r\n\r\n--b--\r\n"
 )
 
 
@@ -37,6 +46,47 @@ def test_a_bounce_is_recorded_before_it_is_answered(part: Running, return_path: 
     kinds = [event.kind for event in models.Event.select().order_by(models.Event.id)]
     assert kinds == [EventKind.ACCEPTED, EventKind.BOUNCED]
     assert [row.address for row in models.Suppression.select()] == ["jane@friends.test"]
+
+
+def counted(kind: EventKind) -> int:
+    return sum(row.n for row in models.Counter.select().where(models.Counter.kind == kind, models.Counter.tag == ""))
+
+
+@pytest.mark.journey
+def test_a_report_is_everywhere_once_it_is_answered(start: Callable[..., Running], customer: Customer) -> None:
+    messages.accept(customer.sender.caller, cast.draft())
+    messages.accept(customer.sender.caller, cast.draft(to="bob@friends.test"))
+    paths = {row.rcpt: verp.encode(row.id, "bounces.shop.test") for row in models.Delivery.select()}
+    with HttpSink() as sink:
+        part = start(WEBHOOK_ALLOW="127.0.0.0/8")
+        for event in ("bounced", "complained"):
+            webhooks.add(
+                caller=customer.sender.owner,
+                domain_id=customer.sender.domain.id,
+                event=event,
+                url=f"{sink.url}/{event}",
+            )
+        with part.client("inbound") as client:
+            bounced, complained = paths["jane@friends.test"], paths["bob@friends.test"]
+            client.sendmail("", [bounced], BOUNCE % bounced.encode())
+            client.sendmail("fbl@provider.test", ["complaints@mx.gateway.test"], COMPLAINT % complained.encode())
+        # Everything is written in the transaction before the answer; the webhook only has to be called.
+        kinds = (EventKind.BOUNCED, EventKind.COMPLAINED)
+        assert {e.rcpt: e.kind for e in models.Event.select().where(models.Event.kind.in_(kinds))} == {
+            "jane@friends.test": EventKind.BOUNCED,
+            "bob@friends.test": EventKind.COMPLAINED,
+        }
+        assert [counted(kind) for kind in kinds] == [1, 1]
+        assert {row.address: row.reason for row in models.Suppression.select()} == {
+            "jane@friends.test": "bounce",
+            "bob@friends.test": "complaint",
+        }
+        webhook_calls.drain(0.5)
+        told = sink.wait_for(2)
+    assert {request.path for request in told} == {"/bounced", "/complained"}
+    for request in told:
+        wanted = b"jane@friends.test" if request.path == "/bounced" else b"bob@friends.test"
+        assert wanted in request.body
 
 
 def test_strangers_get_nothing_in(part: Running, return_path: str) -> None:
@@ -64,6 +114,8 @@ def test_a_letter_is_refused_and_an_absence_note_is_not(part: Running, return_pa
             content = b"From: jane@friends.test\r\nSubject: Hello\r\n" + extra + b"\r\nI am here.\r\n"
             assert client.data(content)[0] == code
     assert models.Event.select().count() == 1
+    kept = [(row.kind, row.refused) for row in models.InboundMail.select().order_by(models.InboundMail.id)]
+    assert kept == [("letter", True), ("auto_reply", False), ("unrecognised", False)]
 
 
 def test_a_complaint_mailbox_wants_proof(part: Running, return_path: str) -> None:
@@ -78,13 +130,15 @@ def test_a_complaint_mailbox_wants_proof(part: Running, return_path: str) -> Non
 
     with part.client("inbound") as client:
         client.ehlo()
-        for quoted, code in (("b+forged@bounces.shop.test", 550), (return_path, 250)):
+        for quoted, code in (("b+forged@bounces.shop.test", 250), (return_path, 250)):
             client.mail("fbl@provider.test")
             assert client.rcpt("complaints@mx.gateway.test")[0] == 250
             assert client.data(complaint(quoted))[0] == code
     kinds = [event.kind for event in models.Event.select().order_by(models.Event.id)]
     assert kinds == [EventKind.ACCEPTED, EventKind.COMPLAINED]
     assert [row.reason for row in models.Suppression.select()] == ["complaint"]
+    (kept,) = models.InboundMail.select()  # the forged one counts for nothing, and its loop is not told off
+    assert (kept.kind, kept.account_id, kept.delivery_id, kept.refused) == ("complaint", 0, None, False)
 
 
 def test_a_store_that_is_away_is_asked_again(part: Running, return_path: str, monkeypatch: pytest.MonkeyPatch) -> None:

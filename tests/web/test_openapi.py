@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -73,9 +74,9 @@ def test_every_command_is_in_it() -> None:
 def test_every_route_is_in_it(app: Flask) -> None:
     """The ones of the REST surface, with their methods."""
     for rule in app.url_map.iter_rules():
-        if not rule.rule.startswith("/api/v1"):
+        if not rule.rule.startswith(("/api/v1", "/v1")):
             continue
-        path = rule.rule.replace("<webhook_id>", "{id}")
+        path = re.sub("<[a-z_]+>", "{id}", rule.rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             assert method.lower() in DOCUMENT["paths"][path], (method, path)
 

@@ -9,10 +9,10 @@ from apispec import APISpec
 
 from commands.sending import codes
 from gateway.services import event_words
-from web.openapi import shapes
+from web.openapi import explain, shapes
 from web.openapi.send import SEND, SEND_EXAMPLE
 from web.openapi.shapes import Schema, ref
-from web.rest.end_user import events, webhooks
+from web.rest.end_user import events, messages, webhooks
 
 TAG = "end user"
 ACCOUNT, KEY_MISSING, KEY_INVALID = 2, 1, 13
@@ -50,6 +50,7 @@ def add(spec: APISpec) -> None:
     spec.components.schema("Errors", _errors())
     spec.components.schema("Send", SEND)
     spec.components.schema("Sent", shapes.of_example({"MessageID": ""}))
+    spec.components.schema("DryRun", shapes.of_example({"DryRun": True, "Decision": "accepted", "Verdicts": []}))
     spec.components.schema("Events", shapes.of_example({"TotalRecords": 25, "Events": [_EVENT_ROW]}))
     spec.components.schema("Webhooks", shapes.of_example({"Webhooks": [_HOOK | {"WebhookID": "1"}]}))
     spec.components.schema("WebhookMade", shapes.of_example({"NewWebhookID": "12345"}))
@@ -132,7 +133,27 @@ def _paths() -> dict[str, dict[str, Any]]:
                     _query(
                         "Query", "A query such as `subject:welcome NOT tag:test`", {"type": "string", "maxLength": 1000}
                     ),
+                    _query(
+                        "Cursor",
+                        "The `Cursor` of a partial answer to the same query: goes on behind it",
+                        {"type": "string", "maxLength": 64, "pattern": "^([0-9]{1,18}-[0-9]{1,18})?$"},
+                    ),
                 ],
+            )
+        },
+        "/api/v1/messages/{id}/explain": {
+            "get": _operation(
+                "explainMessage",
+                "Tell what became of a message, and why",
+                shapes.answer("What became of it, as a sentence and as data", ref("schemas", "Explanation")),
+                numbers=[
+                    (KEY_MISSING, codes.TEXTS[KEY_MISSING]),
+                    messages.ACCOUNT,
+                    invalid,
+                    rate,
+                    messages.NOT_FOUND,
+                ],
+                parameters=[explain.ID, *explain.query("StartFrom", "RetrieveCount", "Recipient")],
             )
         },
         "/api/v1/webhooks": {
@@ -196,7 +217,11 @@ def _send(rate: tuple[int, str]) -> dict[str, Any]:
     return _operation(
         "sendEmail",
         "Send an email",
-        shapes.answer("It is stored and will be sent", ref("schemas", "Sent"), headers=replayed),
+        shapes.answer(
+            "It is stored and will be sent; of a dry run, what would become of it",
+            {"anyOf": [ref("schemas", "Sent"), ref("schemas", "DryRun")]},
+            headers=replayed,
+        ),
         numbers=[*codes.TEXTS.items(), rate],
         more=(403, 409),
         parameters=[

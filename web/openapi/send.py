@@ -76,6 +76,7 @@ SEND: Schema = {
         "SubscriberID": _ID,
         "JourneyID": _ID,
         "ActionID": _ID,
+        "DryRun": _told(_FLAG, "With true nothing is sent, stored or counted; the answer tells what would happen"),
     },
     "required": ["From"],
 }

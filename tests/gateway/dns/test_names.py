@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import errors
+from gateway.dns import names
 from gateway.dns.names import sender_name
 
 LONGEST = ".".join(["a" * 49] * 5 + ["com"])  # 253 characters
@@ -67,3 +68,21 @@ def test_kept_as_lower_case_a_labels(text: str, name: str) -> None:
 def test_refused(text: str) -> None:
     with pytest.raises(errors.InvalidDomainName):
         sender_name(text)
+
+
+@pytest.mark.parametrize(
+    ("domain", "wanted"),
+    [
+        ("Example.NET", "example.net"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("r3---a.example", "r3---a.example"),
+        ("[192.0.2.1]", "[192.0.2.1]"),
+    ],
+)
+def test_any_domain_as_a_labels(domain: str, wanted: str) -> None:
+    assert names.a_labels(domain) == wanted
+
+
+def test_what_idna_does_not_allow_is_no_domain() -> None:
+    with pytest.raises(UnicodeError):
+        names.a_labels("bü\u2024cher.example")

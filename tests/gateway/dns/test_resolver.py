@@ -9,7 +9,7 @@ import time_machine
 
 from gateway import config
 from gateway.dns import resolver as module
-from gateway.dns.resolver import DnsUnavailable, MxHost, Resolver, resolver
+from gateway.dns.resolver import DnsUnavailable, Found, MxHost, Resolver, Tlsa, resolver
 from tests.conftest import use_settings
 from tests.peers.dns_server import DnsServer
 
@@ -199,3 +199,41 @@ def test_without_servers_addresses_come_from_the_system() -> None:
     except socket.gaierror:
         pytest.skip("this system does not know its own name")
     assert set(Resolver().addresses(host)) == expected
+
+
+def test_whether_an_answer_was_validated(server: DnsServer, dns: Resolver) -> None:
+    server.sign("example.com")
+    for zone in ("example.com", "example.org"):
+        server.add(zone, "MX", f"10 mx.{zone}")
+        server.add(f"mx.{zone}", "A", "192.0.2.1")
+    assert dns.exchangers("example.com").authentic
+    assert not dns.exchangers("example.org").authentic
+    # That there is nothing may be validated too.
+    assert dns.exchangers("mx.example.com") == Found((), True, "mx.example.com")
+    assert dns.exchangers("nowhere.example.com") == Found((), True, "nowhere.example.com")
+    assert not dns.exchangers("nowhere.example.org").authentic
+    assert dns.exchangers("example.com").authentic, "and it stays so in the cache"
+
+
+def test_tlsa_records(server: DnsServer, dns: Resolver) -> None:
+    server.add("_25._tcp.mx.example.com", "TLSA", "3 1 1 " + "ab" * 32, "2 0 2 " + "cd" * 64)
+    found = dns.tlsa("_25._tcp.mx.example.com")
+    assert set(found.values) == {Tlsa(3, 1, 1, b"\xab" * 32), Tlsa(2, 0, 2, b"\xcd" * 64)}
+    assert dns.tlsa("_25._tcp.other.example.com").values == ()
+    server.servfail("_25._tcp.broken.example.com")
+    with pytest.raises(DnsUnavailable):
+        dns.tlsa("_25._tcp.broken.example.com")
+
+
+def test_the_names_that_tlsa_records_count_under(server: DnsServer, dns: Resolver) -> None:
+    server.sign("example.com")
+    server.add("four.example.com", "A", "192.0.2.1")
+    server.add("six.example.com", "AAAA", "2001:db8::1")
+    server.add("alias.example.com", "CNAME", "four.example.com")
+    server.add("away.example.com", "CNAME", "mx.example.org")
+    server.add("mx.example.org", "A", "192.0.2.1")
+    assert dns.tlsa_bases("four.example.com") == ("four.example.com",)
+    assert dns.tlsa_bases("six.example.com") == ("six.example.com",)
+    assert dns.tlsa_bases("alias.example.com") == ("four.example.com", "alias.example.com")
+    assert dns.tlsa_bases("away.example.com") == ("away.example.com",)
+    assert dns.tlsa_bases("mx.example.org") == ()

@@ -167,6 +167,8 @@ def test_nobody_else_is_suppressed(category: str, enhanced: str) -> None:
         ("451 wait for 2 hours before trying again", 7200),
         ("451 again in 999999 hours", 86400),
         ("451 retry after 0 seconds", None),
+        ("451 please try again in 1 day", 86400),
+        ("450 4.7.1 try again within 90 seconds", 90),
         ("451 try again later", None),
         ("550 5.1.1 no such user", None),
         ("451 timed out after 30 seconds", None),

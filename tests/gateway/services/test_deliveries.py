@@ -323,10 +323,10 @@ class TestMishaps:
     def test_a_route_that_cannot_be_built_ends_no_sender(self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
         build, failures = registry.build, iter([ValueError("no such transport")] * 3)
 
-        def broken(*args: Any) -> Any:
+        def broken(*args: Any, **named: Any) -> Any:
             for failure in failures:
                 raise failure
-            return build(*args)
+            return build(*args, **named)
 
         monkeypatch.setattr(registry, "build", broken)
         who = cast.sender()

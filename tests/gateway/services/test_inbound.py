@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import dataclass
 
 import orjson
@@ -11,7 +12,8 @@ import pytest
 import models
 from gateway import errors
 from gateway.mail import verp
-from gateway.services import inbound, messages
+from gateway.mail.draft import Mailbox
+from gateway.services import inbound, inbound_mail, messages
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 from tests import cast
@@ -195,5 +197,88 @@ def test_nobody_elses_mail_is_taken(sent: Sent, recipient: str) -> None:
 def test_the_mailboxes_that_are_taken(sent: Sent) -> None:
     assert inbound.takes(sent.return_path.upper())
     assert inbound.takes("<FBL@mx.gateway.test>")
+    taken = inbound.receive(recipient="fbl@mx.gateway.test", mail_from="", content=report())
+    assert taken == inbound.Received("unrecognised")
+    assert [(row.kind, row.account_id) for row in models.InboundMail.select()] == [("unrecognised", 0)]
+    assert sent.events() == []
+
+
+def about_by_id(message_id: str, recipient: str = "") -> bytes:
+    """A complaint that quotes no return path."""
+    named = f"Original-Rcpt-To: <{recipient}>\r\n" if recipient else ""
+    return complaint().replace(
+        b"--b--",
+        b"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <%s>\r\nTo: redacted\r\n\r\n--b--"
+        % message_id.encode(),
+    ).replace(b"Version: 1\r\n", f"Version: 1\r\n{named}".encode())  # fmt: skip
+
+
+def complain(content: bytes) -> str:
+    return inbound.receive(recipient="fbl@mx.gateway.test", mail_from="fbl@provider.test", content=content).word
+
+
+def test_a_complaint_without_a_return_path_is_known_by_our_message_id(sent: Sent) -> None:
+    (message,) = models.Message.select()
+    assert complain(about_by_id(f"{uuid.uuid4()}@shop.test")) == "unrecognised"
+    assert complain(about_by_id("1@shop.test")) == "unrecognised"
+    assert (sent.events(), suppressed()) == ([], {})
+    assert complain(about_by_id(f"{message.uuid}@shop.test")) == "complained"
+    (event,) = sent.events()
+    assert event.delivery_id == sent.delivery.id
+    assert orjson.loads(event.data)["found_by"] == "message id"
+    assert suppressed() == {"jane@friends.test": "complaint"}
+
+
+def test_a_complaint_about_a_message_to_several_must_name_one(store: str) -> None:
+    to = [Mailbox("jane@friends.test"), Mailbox("bob@friends.test")]
+    messages.accept(cast.sender().caller, cast.draft(to=to))
+    (message,) = models.Message.select()
+    name = f"{message.uuid}@shop.test"
+    assert [complain(about_by_id(name)), complain(about_by_id(name, "eve@friends.test"))] == ["unrecognised"] * 2
+    assert suppressed() == {}
+    assert complain(about_by_id(name, "Bob@Friends.test")) == "complained"
+    assert suppressed() == {"bob@friends.test": "complaint"}
+
+
+def test_a_forged_return_path_in_a_complaint_counts_for_nothing(sent: Sent) -> None:
+    local, _, host = sent.return_path.partition("@")
+    quoted = b"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nX-Sender: <%s>\r\n\r\n--b--"
+    last = "a" if local[-3] != "a" else "b"
+    for path, word in (
+        (f"{local[:-3]}{last}{local[-2:]}@{host}", "unrecognised"),
+        (verp.encode(sent.delivery.id, host).replace("b+", "b+a", 1), "unrecognised"),
+        (sent.return_path, "complained"),
+    ):
+        assert complain(complaint().replace(b"--b--", quoted % path.encode())) == word
+    assert [event.kind for event in sent.events()] == [EventKind.COMPLAINED]
+
+
+def test_what_is_no_report_is_kept(sent: Sent) -> None:
+    note = b"From: Jane <jane@friends.test>\r\nSubject: Out of office\r\nAuto-Submitted: auto-replied\r\n\r\nAway.\r\n"
+    letter = b"From: jane@friends.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello.\r\n"
+    assert sent.receive(note) == "auto_reply"
+    assert sent.receive(b"Subject: ?\r\n\r\n?\r\n") == "unrecognised"
     with pytest.raises(errors.NotAllowed):
-        inbound.receive(recipient="fbl@mx.gateway.test", mail_from="", content=report())
+        sent.receive(letter, "jane@friends.test")
+    kept, total = inbound_mail.list_(caller=sent.sender.owner)
+    assert total == 3
+    assert [(one.kind, one.refused, one.about, one.delivery_id) for one in kept] == [
+        ("letter", True, "jane@friends.test", sent.delivery.id),
+        ("unrecognised", False, "jane@friends.test", sent.delivery.id),
+        ("auto_reply", False, "jane@friends.test", sent.delivery.id),
+    ]
+    assert (kept[0].subject, kept[0].size, kept[0].rcpt) == ("Grüße", len(letter), sent.return_path)
+    assert all(one.why for one in kept)
+    assert inbound_mail.show(caller=sent.sender.owner, number=kept[0].id)[1] == letter
+    assert (sent.events(), suppressed()) == ([], {})
+
+
+def test_a_report_without_a_useful_status_takes_the_remotes_words(sent: Sent) -> None:
+    assert sent.receive(report(status="5.0.0", diagnostic="smtp; 550 No such user here")) == "bounced"
+    assert suppressed() == {"jane@friends.test": "bounce"}
+
+
+def test_retries_of_a_next_hop_that_ran_out_are_no_bounce(sent: Sent) -> None:
+    given_up = report(status="5.0.0", diagnostic="smtp; 452 4.2.2 over quota: retry timeout exceeded")
+    assert sent.receive(given_up) == "failed"
+    assert suppressed() == {}

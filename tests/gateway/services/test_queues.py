@@ -10,7 +10,7 @@ import pytest
 import models
 from gateway import clock, errors, jobs
 from gateway.mail.draft import Mailbox
-from gateway.services import lanes, messages, queues, webhooks
+from gateway.services import lanes, messages, queues, waiting, webhooks
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 from tests import cast
@@ -43,7 +43,7 @@ def _claim(count: int) -> list[lanes.Claimed]:
 
 
 def test_what_waits_fails_and_what_is_in_flight_goes_on(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "_BATCH", 2)
+    monkeypatch.setattr(waiting, "BATCH", 2)
     _send(who, "a", "b", "c", "d", "e")
     _send(who, "later", send_at_ms=clock.now_ms() + HOUR, tags=["spring"])
     claimed = {row.rcpt for row in _claim(2)}
@@ -87,7 +87,7 @@ def test_other_domains_keep_their_queue(who: cast.Sender) -> None:
 
 
 def test_a_message_is_taken_back(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "_BATCH", 2)
+    monkeypatch.setattr(waiting, "BATCH", 2)
     sent = _send(who, "a", "b", "c", "d", "e")
     other = _send(who, "other")
     _claim(1)
@@ -100,7 +100,7 @@ def test_a_message_is_taken_back(who: cast.Sender, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_message_gets_a_new_time(who: cast.Sender, monkeypatch: pytest.MonkeyPatch, bells: list[str]) -> None:
-    monkeypatch.setattr(queues, "_BATCH", 2)
+    monkeypatch.setattr(waiting, "BATCH", 2)
     sent = _send(who, "a", "b", "c", "d", "e", send_at_ms=clock.now_ms() + HOUR)
     first = models.Delivery.select().order_by(models.Delivery.id).first()
     models.Delivery.update(state=DeliveryState.DEFERRED, attempts=2).where(models.Delivery.id == first.id).execute()

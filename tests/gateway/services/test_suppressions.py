@@ -45,6 +45,7 @@ def test_a_bounced_address_is_found_with_its_cause() -> None:
     assert (row.reason, row.detail, row.message_id, row.domain_id) == ("bounce", "550 5.1.1 no such user", 12, DOMAIN)
     assert before <= row.created_ms <= clock.now_ms()
     assert row.expires_ms is None
+    assert row.rule == "bounce"
 
 
 @pytest.mark.parametrize("asked", ["JANE@xn--bcher-kva.example", "jane@BÜCHER.example", "Jane@Bücher.EXAMPLE "])

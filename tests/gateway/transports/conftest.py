@@ -29,9 +29,15 @@ class Sender:
         self.announced = 0
 
     def send(
-        self, rcpt: str = "john@example.net", message: bytes = MESSAGE, mail_from: str = "jane@example.com"
+        self,
+        rcpt: str = "john@example.net",
+        message: bytes = MESSAGE,
+        mail_from: str = "jane@example.com",
+        tls_required: bool = False,
     ) -> Outcome:
-        return self.connection.send(mail_from=mail_from, rcpt=rcpt, message=message, on_data=self._announce)
+        return self.connection.send(
+            mail_from=mail_from, rcpt=rcpt, message=message, on_data=self._announce, tls_required=tls_required
+        )
 
     def close(self) -> None:
         self.connection.close()

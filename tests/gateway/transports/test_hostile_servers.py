@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway.transports.outcome import Result
 from tests.gateway.transports.conftest import IMPATIENT, PATIENT, Sender
+from tests.peers.certificate import Certificate
 from tests.peers.smtp_sink import CLOSE, HANG, RESET, Act, SmtpSink
 
 OPENING = ("banner", "ehlo")
@@ -76,6 +78,85 @@ def test_outcome_and_recovery(
     assert again.code == 250
     assert [t.rcpts for t in sink.messages] == [["john@example.net"]]
     assert sink.violations == []
+
+
+OFFERS_TLS = Act(b"250-sink.test\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
+ASIDE: dict[str, dict[str, Any]] = {
+    "helo": {"phase": "helo", "ehlo": [Act(b"502 5.5.1 what?\r\n")]},
+    "starttls": {"phase": "starttls", "tls": True},
+    "ehlo under TLS": {"phase": "ehlo", "ehlo": [OFFERS_TLS], "tls": True},
+    "auth": {"phase": "auth", "login": "jane:secret"},
+}
+
+
+def _expected_aside(phase: str, behaviour: str) -> Result:
+    # Without TLS the server gets what one gets that never offered it.
+    return Result.DELIVERED if phase == "starttls" and behaviour in ("4xx", "5xx") else Result.DEFERRED
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("phase", ASIDE)
+def test_outcome_and_recovery_on_the_way_to_the_first_message(
+    sinks: Callable[..., SmtpSink],
+    through: Callable[..., Sender],
+    certificate: Certificate,
+    phase: str,
+    behaviour: str,
+) -> None:
+    aside = ASIDE[phase]
+    login = aside.get("login", "")
+    sink = sinks(tls=certificate if aside.get("tls") else None, users=dict([login.split(":")]) if login else None)
+    sender = through(sink, timeouts=IMPATIENT if "hang" in behaviour else PATIENT, login=login)
+    sink.script("ehlo", *aside.get("ehlo", []))
+    sink.script(aside["phase"], BEHAVIOURS[behaviour](phase))
+
+    outcome = sender.send()
+
+    assert outcome.result is _expected_aside(phase, behaviour)
+    if outcome.result is Result.DEFERRED:
+        assert sender.announced == 0
+        assert outcome.reply
+        assert outcome.category
+        assert (outcome.code is not None) == (behaviour in WHOLE_REPLIES)
+        assert not sink.messages
+    assert outcome.remote == f"127.0.0.1[127.0.0.1]:{sink.port}"
+    assert b"secret" not in outcome.dialogue.replace("(secret)", "").encode()
+
+    again = sender.send()
+
+    assert again.result is Result.DELIVERED
+    assert sink.count == (2 if outcome.result is Result.DELIVERED else 1)
+    assert sink.violations == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "step by step"])
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_a_transaction_that_cannot_be_reset_leads_to_a_new_connection(
+    sinks: Callable[..., SmtpSink], through: Callable[..., Sender], behaviour: str, pipelining: bool
+) -> None:
+    sink = sinks(extensions=("PIPELINING",) if pipelining else ())
+    sender = through(sink, timeouts=IMPATIENT if "hang" in behaviour else PATIENT)
+    sink.script("rcpt", "550 5.1.1 no such user")
+    sink.script("rset", BEHAVIOURS[behaviour]("rset"))
+    assert sender.send().result is Result.BOUNCED
+
+    assert sender.send().result is Result.DELIVERED
+
+    assert (sink.count, sink.connections, sender.announced) == (1, 2, 1)
+    assert sink.violations == []
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_a_goodbye_that_goes_wrong_changes_nothing(
+    sinks: Callable[..., SmtpSink], through: Callable[..., Sender], behaviour: str
+) -> None:
+    sink = sinks()
+    sender = through(sink, timeouts=IMPATIENT)
+    sink.script("quit", BEHAVIOURS[behaviour]("quit"))
+    assert sender.send().result is Result.DELIVERED
+    sender.close()
+    assert sender.send().result is Result.DELIVERED
+    assert (sink.count, sink.connections) == (2, 2)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from gateway.transports import smtp_client
+from gateway.transports import smtp_client, tls
 from gateway.transports.outcome import Result
 from tests.gateway.transports.conftest import IMPATIENT, PATIENT, Sender, wait_until_dead
-from tests.peers.certificate import Certificate
+from tests.peers.certificate import Authority, Certificate
 from tests.peers.smtp_sink import CLOSE, HANG, RESET, Act, SmtpSink
 
 Sinks = Callable[..., SmtpSink]
@@ -26,13 +27,40 @@ def test_starttls_where_offered_with_the_certificate_noted(
     outcome = sender.send()
     assert (outcome.result, outcome.tls) == (Result.DELIVERED, "TLSv1.3")
     assert sink.messages[0].tls == "TLSv1.3"
-    assert "of CN=mx.example.net" in outcome.dialogue
-    assert "not verified" in outcome.dialogue
+    assert "of CN=mx.example.net, issued by CN=mx.example.net" in outcome.dialogue
+    assert "not verified: it is self-signed" in outcome.dialogue
+    assert outcome.verdicts[1] == {
+        "gate": "tls",
+        "policy": "opportunistic",
+        "result": "TLSv1.3, certificate not verified: it is self-signed",
+        "certificate": "CN=mx.example.net, issued by CN=mx.example.net",
+    }
     # What was learned in the clear is asked again.
     assert [line for _, line in sink.commands][:3] == ["EHLO mx.gateway.test", "STARTTLS", "EHLO mx.gateway.test"]
     assert sender.send().tls == "TLSv1.3"
     assert sink.connections == 1
     assert sink.violations == []
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "judgement"),
+    [
+        (("127.0.0.1.test",), 30, "no known authority vouches for it as mx.example.net"),
+        (("mx.example.net",), -1, "it is not valid now"),
+        (("mx.example.net",), 30, ""),
+        (("*.example.net",), 30, ""),
+    ],
+)
+def test_what_an_opportunistic_certificate_is_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], days: int, judgement: str
+) -> None:
+    authority = Authority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.trust))
+    monkeypatch.setattr(tls, "verifying_context", lambda: trusting)
+    assert tls.judge(authority.issue(*names, days=days).der, "mx.example.net") == judgement
+    assert tls.judge([], "mx.example.net") == tls.judge([b"x"], "mx.example.net") == "no readable certificate"
+    stranger = Authority(tmp_path, "Stranger").issue("mx.example.net")
+    assert tls.judge(stranger.der, "mx.example.net").startswith("no known authority")
 
 
 def test_implicit_tls(sinks: Sinks, through: Through, certificate: Certificate) -> None:
@@ -70,11 +98,15 @@ def test_a_server_with_old_tls_gets_clear_text_unless_tls_is_required(
     outcome = through(sink).send()
     assert (outcome.result, outcome.tls) == (Result.DELIVERED, "")
     assert "TLS failed" in outcome.dialogue
+    assert outcome.verdicts[1]["result"].startswith("clear text, for TLS failed")
     assert sink.messages[0].tls == ""
     assert sink.connections == 2
     required = through(sink, tls="required").send()
     assert (required.result, required.category) == (Result.DEFERRED, "network")
     assert "TLS failed" in required.reply
+    asked = through(sink).send(tls_required=True)
+    assert (asked.result, asked.category, asked.verdicts[1]["policy"]) == (Result.DEFERRED, "network", "required")
+    assert through(sink, tls="off").send(tls_required=True).result is Result.DEFERRED
     assert len(sink.messages) == 1
 
 

@@ -98,6 +98,21 @@ def test_421_to_a_command_drops_the_connection(sink: SmtpSink, through: Callable
     assert sink.connections == 2
 
 
+def test_421_to_the_first_command_of_a_used_connection_leads_to_a_new_one(
+    sink: SmtpSink, through: Callable[..., Sender]
+) -> None:
+    """So do servers say that a connection has carried enough."""
+    sender = through(sink)
+    sender.send()
+    sink.script("mail", "421 4.7.0 too many messages on this connection")
+    assert sender.send().result is Result.DELIVERED
+    assert sink.connections == 2
+    sink.script("mail", "421 4.7.0 too many", "421 4.7.0 too many")
+    outcome = sender.send()
+    assert (outcome.result, outcome.code) == (Result.DEFERRED, 421)
+    assert sink.connections == 3
+
+
 def test_a_server_that_is_down_defers_until_it_is_back(sink: SmtpSink, through: Callable[..., Sender]) -> None:
     sender = through(sink)
     assert sender.send().result is Result.DELIVERED

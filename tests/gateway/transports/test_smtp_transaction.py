@@ -187,6 +187,30 @@ def test_smtputf8_only_where_an_address_needs_it(sink: SmtpSink, through: Callab
     assert sink.violations == []
 
 
+def test_a_domain_in_a_labels_needs_no_smtputf8(sinks: Callable[..., SmtpSink], through: Callable[..., Sender]) -> None:
+    sink = sinks()
+    sender = through(sink)
+    assert sender.send("john@bücher.example", mail_from="jane@straße.example").result is Result.DELIVERED
+    taken = sink.messages[0]
+    assert (taken.mail_from, taken.rcpts) == ("jane@xn--strae-oqa.example", ["john@xn--bcher-kva.example"])
+    assert "SMTPUTF8" not in taken.mail_parameters
+    assert sender.send("jürgen@bücher.example").result is Result.DELIVERED
+    assert sink.messages[1].rcpts == ["jürgen@bücher.example"]
+    assert "SMTPUTF8" in sink.messages[1].mail_parameters
+
+
+def test_8_bit_headers_ask_for_smtputf8_where_it_is_offered(
+    sinks: Callable[..., SmtpSink], through: Callable[..., Sender]
+) -> None:
+    message = "Subject: Grüße\r\n\r\nx\r\n".encode()
+    full, plain = sinks(), sinks(extensions=("8BITMIME",))
+    assert through(full).send(message=message).result is Result.DELIVERED
+    assert full.messages[0].mail_parameters == f"SIZE={len(message)} BODY=8BITMIME SMTPUTF8"
+    assert through(plain).send(message=message).result is Result.DELIVERED
+    assert plain.messages[0].mail_parameters == f"SIZE={len(message)} BODY=8BITMIME"
+    assert full.messages[0].data == plain.messages[0].data == message
+
+
 def test_what_the_server_cannot_take_is_bounced_without_asking(
     sinks: Callable[..., SmtpSink], through: Callable[..., Sender]
 ) -> None:

@@ -38,10 +38,12 @@ def answer(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, mimetype="application/json")
 
 
-def refuse(codes: Codes, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """`{"Errors": [{"Code", "Message"}]}`, each code once, in code order."""
+def refuse(
+    codes: Codes, status: int, headers: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
+) -> Response:
+    """`{"Errors": [{"Code", "Message"}]}`, each code once, in code order; `more` stands beside them."""
     listed = [{"Code": code, "Message": text} for code, text in sorted(dict(codes).items())]
-    response = answer({"Errors": listed}, status)
+    response = answer({"Errors": listed, **(more or {})}, status)
     response.headers.update(headers or {})
     return response
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from commands.sending import forecasts
 from commands.sending.faults import Faults
 from commands.sending.send import send
+from gateway.services.dry_runs import DryRun
 from web import reading
 from web.rest.end_user import blueprint, door
 
@@ -14,7 +16,7 @@ ENDPOINT = "POST /api/v1/email"
 
 @blueprint.post("/email")
 def send_email() -> Response:
-    """Read, accept and answer with the `MessageID`; else with all errors found."""
+    """Read, accept and answer with the `MessageID`; else with all errors found. A dry run answers its forecast."""
     params = reading.read(request)
     faults = Faults()
     caller = None
@@ -26,7 +28,10 @@ def send_email() -> Response:
     accepted = send(params, caller, faults, idempotency_key=request.headers.get("Idempotency-Key"), scope=ENDPOINT)
     if accepted is None:
         wait = {} if faults.retry_after is None else {"Retry-After": str(faults.retry_after)}
-        return door.refuse(faults.codes.items(), faults.status, wait)
+        more = None if faults.verdicts is None else forecasts.refused(faults.verdicts)
+        return door.refuse(faults.codes.items(), faults.status, wait, more)
+    if isinstance(accepted, DryRun):
+        return door.answer(forecasts.shown(accepted))
     response = door.answer({"MessageID": accepted.message_id})
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -53,13 +53,11 @@ def list_events() -> Response:
             event=_text(params, "event"),
             query=_text(params, "query"),
             message_id=_text(params, "messageid"),
+            cursor=_text(params, "cursor"),
         )
     except errors.NotFound:
         raise door.Refused([ACCOUNT], 404) from None
-    body: dict[str, Any] = {"TotalRecords": page.total, "Events": [shown.row(event) for event in page.rows]}
-    if page.partial:
-        body["Partial"] = True
-    return door.answer(body)
+    return door.answer(shown.page(page, shown.row))
 
 
 def _too_many(error: errors.RateLimited) -> str:

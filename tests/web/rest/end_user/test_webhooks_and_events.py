@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.services import apis, domains, identity, ledger, messages
+from gateway.services import apis, domains, event_search, identity, ledger, messages
 from gateway.services.identity import Caller
 from models.account import Plan
 from models.database import database
@@ -183,6 +183,22 @@ def test_events_have_the_document_s_keys(holder: Holder) -> None:
     assert (headers["Cc"], headers["Bcc"], headers["ReplyTo"]) == ([], [], [])
     assert headers["Subject"] == "Your order"
     assert isinstance(event["Details"], dict)
+
+
+def test_a_partial_answer_says_where_to_go_on(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    uuids = sent(holder, 4)
+    monkeypatch.setattr(event_search, "_MESSAGES", 1)
+    monkeypatch.setattr(event_search, "_BUDGET_S", 0.0)
+    found: list[str] = []
+    cursor, pages = "", 0
+    while pages == 0 or cursor:
+        body = holder.ask("GET", "events", query_string={"Query": "order", "Cursor": cursor}).get_json()
+        found += [event["MessageId"] for event in body["Events"]]
+        assert body.get("Partial", False) is bool(body.get("Cursor"))
+        cursor, pages = body.get("Cursor", ""), pages + 1
+    assert found == uuids[::-1]
+    assert pages > 1
+    assert codes(holder.ask("GET", "events?Query=order&Cursor=x")) == (422, [100010])
 
 
 def test_paging_and_filters_of_events(holder: Holder) -> None:

@@ -1,0 +1,233 @@
+"""What one process knows of a destination: its queue, how fast it answers, and how many connections it may have."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway import clock
+from gateway.mail import classify, reply_rules
+from gateway.services import breaker
+from gateway.services.lanes import Claimed
+from gateway.services.shaping import Lesson, Limit
+from gateway.transports.outcome import Outcome, Result
+
+SLOW_S = 5.0
+"""A destination whose messages take longer on average, or that has not answered for so long, is slow."""
+
+_FIRST_GUESS_S = 0.5
+_WEIGHT = 0.3  # of the last message in the average
+_AHEAD_S = 3.0  # as much as a destination takes in this time may wait for it in memory
+_HOLD_S = 2.5  # until the row of a limit just learned has come round
+_BULK_TURN = 5  # every so many messages one of bulk goes before the transactional ones
+_GREYLISTED = re.compile(r"gr[ae]y-?list|postgrey", re.IGNORECASE)
+_REPLY = 300
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A delivery that is ready to be sent; `message` is whatever the sender renders it from."""
+
+    claimed: Claimed
+    message: Any
+    mail_from: str
+    tls_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the end of an attempt says about its destination; `undo`: what a surge of refusals did is not believed."""
+
+    surge: bool = False
+    lesson: Lesson | None = None
+    undo: breaker.Trip | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Destination:
+    """A group of mail exchangers, or a recipient domain with limits of its own, or a smarthost (`single`).
+
+    `cap` is the most connections that this process may have. Not safe between threads by itself.
+    """
+
+    group: str
+    domain: str
+    single: bool
+    cap: int
+    processes: int
+    used_s: float = 0.0  # monotonic
+    window: float = 1.0  # connections that it has earned: grows with each round of successes, halves with trouble
+    proven: bool = False  # it answered quickly since it was last unknown
+    pace_s: float = 0.0  # average of a message, 0 unknown
+    urgent: deque[Job] = field(default_factory=deque)
+    bulk: deque[Job] = field(default_factory=deque)
+    running: dict[object, float] = field(default_factory=dict)  # who sends to it, since when
+    holders: set[object] = field(default_factory=set)  # who has, or may have, a connection to it
+    called: int = 0  # threads that were woken for it and have not come yet
+    listed: bool = False
+    breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
+    pause: Limit | None = None
+    narrow: Limit | None = None  # the tightest limit of connections or rate
+    horizon_ms: dict[bool, int] = field(default_factory=dict)  # by bulk: until when what was put off fills its time
+    _few: int = 1_000_000
+    _interval_s: float = 0.0
+    _ready_s: float = 0.0
+    _halved_s: float = 0.0
+    _served: int = 0
+
+    # --- its queue ---------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        return len(self.urgent) + len(self.bulk)
+
+    def append(self, job: Job) -> None:
+        (self.bulk if job.claimed.is_bulk else self.urgent).append(job)
+
+    def take(self) -> Job:
+        """The next job; transactional ones first, but not for ever."""
+        self._served += 1
+        first, second = self.urgent, self.bulk
+        if self._served % _BULK_TURN == 0:
+            first, second = second, first
+        return (first or second).popleft()
+
+    def cut(self, most: int) -> list[Job]:
+        """Take out what is beyond the first `most` jobs of each stream."""
+        gone: list[Job] = []
+        for jobs in (self.urgent, self.bulk):
+            while len(jobs) > most:
+                gone.append(jobs.pop())
+        return gone[::-1]
+
+    # --- how fast it is ----------------------------------------------------------------------
+
+    def message_s(self, now_s: float) -> float:
+        """Seconds that a message takes: the average, or the age of one that is not answered yet."""
+        oldest = min(self.running.values(), default=now_s)
+        return max(self.pace_s or _FIRST_GUESS_S, now_s - oldest)
+
+    def is_slow(self, now_s: float) -> bool:
+        return self.message_s(now_s) > SLOW_S
+
+    def connections(self) -> int:
+        """How many this process may have now."""
+        most = self.cap if self.single else min(self.cap, int(self.window))
+        return 1 if self.breaker.probing else max(1, min(most, self._few))
+
+    def may_start(self, now_s: float, worker: object | None = None) -> bool:
+        """Whether a message may go to it now; over a connection of `worker` where it has one."""
+        if self._ready_s > now_s or len(self.running) >= self.connections():
+            return False
+        return worker is None or worker in self.holders or len(self.holders) < self.connections()
+
+    def seconds_each(self, now_s: float, connections: int | None = None) -> float:
+        """The time between two messages at which it is kept busy."""
+        return max(self.message_s(now_s) / (connections or self.connections()), self._interval_s)
+
+    def ahead(self, now_s: float) -> int:
+        """How many messages of a stream it takes soon."""
+        return max(1, int(_AHEAD_S / self.seconds_each(now_s)))
+
+    @property
+    def is_rationed(self) -> bool:
+        return self._interval_s > 0
+
+    def begin(self, worker: object, now_s: float) -> None:
+        self.running[worker] = self.used_s = now_s
+        if self._interval_s:
+            # What a second left unused may be made up for: threads look about once a second.
+            self._ready_s = max(self._ready_s, now_s - 1.0) + self._interval_s
+
+    def put_off_ms(self, *, bulk: bool, now_s: float, now_ms: int) -> int:
+        """The time at which one more message may find room: each that is put off moves it on."""
+        connections = self.cap if self.proven else None  # it may earn more meanwhile: better early than idle
+        step_ms = int(1000 * self.seconds_each(now_s, connections))
+        at_ms = max(self.horizon_ms.get(bulk, 0), now_ms + 2000) + step_ms
+        self.horizon_ms[bulk] = min(at_ms, now_ms + 3_600_000)
+        return at_ms
+
+    # --- what it is told, and what it says -----------------------------------------------------
+
+    def obey(self, limits: Iterable[Limit]) -> None:
+        """Take over the limits that hold for it; each was given to all processes and is shared out."""
+        self.pause, self.narrow = None, None
+        self._few, interval_s, tripped = 1_000_000, 0.0, False
+        for limit in limits:
+            tripped = tripped or limit.rule == breaker.RULE
+            if limit.kind == reply_rules.PAUSE:
+                if self.pause is None or (limit.ends_ms or 1 << 62) > (self.pause.ends_ms or 1 << 62):
+                    self.pause = limit
+            elif limit.kind == reply_rules.CONNECTIONS:
+                self._few = min(self._few, max(1, limit.value // self.processes))
+                self.narrow = self.narrow or limit
+            elif 60.0 * self.processes / limit.value > interval_s:
+                interval_s = 60.0 * self.processes / limit.value
+                self.narrow = limit
+        self._interval_s = interval_s
+        if tripped:
+            self.breaker.paused()
+        else:
+            self.breaker.resumed()
+
+    def end(self, worker: object, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
+        """Note how an attempt ended and draw the conclusions."""
+        began_s = self.running.pop(worker, now_s)
+        took_s = now_s - began_s
+        if outcome.category == classify.OURS and outcome.code is None:
+            return Learned()
+        answered = outcome.code is not None
+        if answered or took_s > 1:  # what was not even tried says nothing of its speed
+            self.pace_s = took_s if not self.pace_s else (1 - _WEIGHT) * self.pace_s + _WEIGHT * took_s
+        if answered and took_s < SLOW_S:
+            self.window = max(self.window, 2.0)
+            self.proven = True
+        if outcome.result is Result.DELIVERED:
+            self.window = min(self.window + 1 / max(1.0, self.window), float(self.cap))
+        elif _is_trouble(outcome) and began_s >= self._halved_s:
+            # Once for all that were on their way together.
+            self.window, self._halved_s = max(1.0, self.window / 2), now_s
+        return self._learn(outcome, now_s, started_ms)
+
+    def _learn(self, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
+        refused = outcome.result is Result.BOUNCED and (outcome.code or 0) >= 500
+        if not self.group or not (refused or outcome.result in (Result.DELIVERED, Result.DEFERRED)):
+            return Learned()
+        reply = " ".join(outcome.reply.split())[:_REPLY]
+        said = f"{outcome.code or ''} {outcome.enhanced} {reply}".replace("  ", " ").strip()
+        now_ms = clock.now_ms()
+        trip = None
+        if refused or outcome.result is Result.DELIVERED:
+            host = outcome.remote.partition("[")[0].lower()
+            trip = self.breaker.note(refused=refused, reply=said, host=host, at_ms=started_ms)
+        surge = refused and self.breaker.distrusts
+        if trip is not None:
+            self._ready_s = now_s + _HOLD_S
+            lesson = Lesson(
+                self.group, breaker.RULE, reply_rules.PAUSE, 0, now_ms + 1000 * trip.seconds, trip.cause, started_ms
+            )
+            return Learned(surge, lesson, trip)
+        rule = None
+        if outcome.result is not Result.DELIVERED:
+            rule = reply_rules.find(outcome.code, outcome.enhanced, outcome.reply)
+        if rule is None:
+            return Learned(surge)
+        if rule.kind == reply_rules.PAUSE:
+            self._ready_s = now_s + _HOLD_S
+        total = self.connections() * self.processes
+        until_ms = now_ms + 1000 * rule.seconds
+        return Learned(surge, Lesson(self.group, rule.name, rule.kind, rule.value, until_ms, said, started_ms, total))
+
+
+def _is_trouble(outcome: Outcome) -> bool:
+    """Whether the destination, or the way to it, has enough of us; greylisting asks for patience, not for less."""
+    if outcome.code == 421 or outcome.result is Result.IN_DOUBT:
+        return True
+    if outcome.result is not Result.DEFERRED:
+        return False
+    if outcome.category == classify.POLICY:
+        return not _GREYLISTED.search(outcome.reply)
+    return outcome.category in (classify.REPUTATION, classify.NETWORK)

@@ -1,0 +1,184 @@
+"""Dry runs: what sending a draft would do, found by the very gates that send it, and nothing kept of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from gateway import config, errors, ids
+from gateway.mail.draft import Draft
+from gateway.services import alignment, gates, idempotency, lists, messages, rendering, senders, suppressions, verdicts
+from gateway.services.gates import Admitted, Prepared
+from gateway.services.identity import Caller
+from gateway.services.suppressions import Suppressed
+from gateway.services.verdicts import Stored, Trail
+from gateway.transports.destination import NoRoute
+from gateway.transports.mx import Direct
+from models import database as db
+
+RECIPIENTS_MOST = 100
+"""Fates that a dry run tells; of a longer list the first ones."""
+
+DOMAINS_MOST = 10
+"""Recipient domains whose exchangers are looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """`suppressed` None: would be written to."""
+
+    address: str
+    suppressed: Suppressed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where mail for a domain goes; `hosts` empty: nowhere, or nobody knows, for the reason given."""
+
+    domain: str
+    hosts: list[str]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """`refusal` is what the send would be refused with; then nothing behind the gate that refused is known."""
+
+    verdicts: list[Stored]
+    refusal: errors.GatewayError | None = None
+    replays: str = ""  # the MessageID that the same request was answered with
+    total: int = 0  # recipients
+    recipients: list[Recipient] = field(default_factory=list)
+    transport: str = ""
+    destinations: list[Destination] = field(default_factory=list)
+    return_path: str = ""  # the host of the envelope sender
+    headers: str = ""  # of the first recipient's message, CRLF lines
+    size: int = 0  # bytes of that message
+    forecast: alignment.Forecast | None = None
+
+
+class _TakenBack(Exception):
+    """Ends the accepting transaction before it writes a message; carries what it decided."""
+
+    def __init__(self, admitted: Admitted) -> None:
+        super().__init__()
+        self.admitted = admitted
+
+
+def run(*, caller: Caller, draft: Draft) -> DryRun:
+    """Send the draft up to where it would be written. Raises `Unavailable` alone: a refusal is part of the answer."""
+    trail: Trail = {}
+    try:
+        earlier = gates.answered(caller, draft)
+        request = idempotency.of_draft(caller.account_id, draft)
+        if earlier is not None and request is not None:
+            return DryRun([gates.replayed(request)], replays=earlier)
+        prepared = gates.prepare(caller, draft, trail)
+        admitted = _admit(prepared)
+        if admitted.earlier is not None:
+            return DryRun(verdicts.ordered(trail), replays=admitted.earlier)
+        return _tell(prepared, admitted)
+    except errors.Unavailable:
+        raise
+    except errors.GatewayError as refusal:
+        stored = verdicts.refused(refusal)
+        return DryRun(verdicts.ordered({**trail, stored["gate"]: stored}), refusal=refusal)
+
+
+def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> DryRun | None:
+    """The dry run of a request that was answered before; None where it was not."""
+    request = idempotency.Request(caller.account_id, endpoint, key, fingerprint)
+    earlier = idempotency.replay(request)
+    return None if earlier is None else DryRun([gates.replayed(request)], replays=earlier)
+
+
+def _admit(prepared: Prepared) -> Admitted:
+    def work(tx: db.Transaction) -> None:
+        raise _TakenBack(gates.admit(tx, prepared))
+
+    try:
+        db.in_transaction(work)
+    except _TakenBack as end:
+        return end.admitted
+    raise AssertionError("unreachable")
+
+
+def _tell(prepared: Prepared, admitted: Admitted) -> DryRun:
+    sender, draft = prepared.sender, prepared.draft
+    recipients = _recipients(prepared, admitted)
+    keys = senders.signing_keys(sender.id)
+    questions = alignment.Questions()
+    asked = alignment.Asked(
+        questions, from_domain=draft.sender.domain, domain=sender.name, return_path=sender.return_path_host, keys=keys
+    )
+    transport = gates.transport_name(config.settings().delivery, prepared.route)
+    going = [one.address for one in recipients if one.suppressed is None]
+    destinations = _destinations(questions, transport, going)
+    stored: Stored = {"gate": verdicts.SIGNING, "rule": "dkim", "selectors": [key.selector for key in keys]}
+    message, failure = b"", None
+    try:
+        message = _render(prepared, bool(keys))
+    except errors.InvalidTemplate as error:  # the first subscriber's fields: that delivery alone would fail
+        failure = error
+    if failure is not None:
+        stored |= {"decision": "fails_for_first", "text": failure.message}
+    elif not keys:
+        stored |= {"decision": "no_key", "text": f"{sender.name} has no DKIM key: deliveries wait until it has one"}
+    questions.wait()
+    return DryRun(
+        [*verdicts.ordered(prepared.trail), stored],
+        total=admitted.count,
+        recipients=recipients,
+        transport=transport,
+        destinations=[one.get() or Destination(one.name, [], alignment.NO_ANSWER) for one in destinations],
+        return_path=sender.return_path_host,
+        headers=message.partition(b"\r\n\r\n")[0].decode("utf-8", "replace"),
+        size=len(message),
+        forecast=asked.forecast(),
+    )
+
+
+def _recipients(prepared: Prepared, admitted: Admitted) -> list[Recipient]:
+    """Of a list they are looked up as its deliveries will be, when they are made."""
+    caller, draft = prepared.caller, prepared.draft
+    if draft.list_id is None:
+        return [Recipient(rcpt, admitted.blocked.get(rcpt)) for rcpt in prepared.recipients[:RECIPIENTS_MOST]]
+    some = lists.active(account_id=caller.account_id, list_id=draft.list_id, most=RECIPIENTS_MOST)
+    blocked = suppressions.check(None, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=some)
+    return [Recipient(rcpt, blocked.get(rcpt)) for rcpt in some]
+
+
+def _render(prepared: Prepared, signed: bool) -> bytes:
+    """The message of the first recipient who would get one."""
+    draft, sender = prepared.draft, prepared.sender
+    stored = rendering.Stored(
+        0, ids.new_uuid(), sender.id, draft.subject, messages.headers(draft), prepared.now_ms, prepared.caller.live,
+        prepared.kind, prepared.body,
+    )  # fmt: skip
+    rcpt, fields = "", None
+    if prepared.first is not None:
+        rcpt, fields = prepared.first.email, prepared.first.fields
+    return stored.rendered(0, rcpt, fields) if signed else stored.composed(0, rcpt, fields)
+
+
+def _destinations(
+    questions: alignment.Questions, transport: str, going: Sequence[str]
+) -> list[alignment.Answer[Destination]]:
+    settings = config.settings()
+    domains = list(dict.fromkeys(address.rpartition("@")[2] for address in going))[:DOMAINS_MOST]
+    direct = Direct(hostname=settings.hostname, port=settings.mx_port, sources=settings.source_addresses)
+
+    def exchangers(domain: str) -> Destination:
+        try:
+            return Destination(domain, [f"{mx.host}:{settings.mx_port}" for mx in direct.exchangers(domain)])
+        except NoRoute as nowhere:
+            return Destination(domain, [], nowhere.outcome.reply)
+
+    def smarthost(domain: str) -> Destination:
+        host = urlsplit(settings.delivery)
+        return Destination(domain, [f"{host.hostname}:{host.port or (465 if host.scheme == 'smtps' else 25)}"])
+
+    look = {"direct": exchangers, "smarthost": smarthost}.get(transport)
+    return [questions.ask(functools.partial(look, domain), name=domain) for domain in domains] if look else []

@@ -1,0 +1,241 @@
+"""The gates in front of accepting a message: what is checked, decided and noted before anything is written.
+
+`prepare` needs no transaction and stores nothing; `admit` is the part that only the accepting transaction can
+decide. A dry run goes through both and takes the second back. Each gate leaves its verdict in the trail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from gateway import clock, config, errors
+from gateway.mail import address, container
+from gateway.mail.draft import Draft
+from gateway.services import idempotency, lanes, lists, personal, quotas, senders, suppressions, verdicts
+from gateway.services.identity import Caller
+from gateway.services.suppressions import Suppressed
+from gateway.services.verdicts import Trail
+from models import database as db
+from models.vocabulary import ACCOUNT_DISABLED, ACCOUNT_UNVERIFIED, Stream
+
+KIND_PARTS, KIND_MIME = "parts", "mime"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A draft that passed all gates but those of the transaction."""
+
+    caller: Caller
+    draft: Draft
+    sender: senders.Sender
+    recipients: list[str]
+    kind: str
+    body: bytes
+    route: str
+    due_ms: int
+    expires_ms: int
+    now_ms: int
+    trail: Trail
+    first: lists.Reached | None = None  # of a list: the first subscriber who may be written to
+
+    @property
+    def request(self) -> idempotency.Request | None:
+        return idempotency.of_draft(self.caller.account_id, self.draft)
+
+
+@dataclass(slots=True)
+class Admitted:
+    """What the transaction decided; `earlier` is the MessageID that the same request was answered with."""
+
+    earlier: str | None = None
+    count: int = 0  # recipients
+    upto: int = 0  # of a list: the last subscriber's id
+    suppressed: list[str] = field(default_factory=list)
+    blocked: dict[str, Suppressed] = field(default_factory=dict)
+
+
+def check_sender(caller: Caller) -> senders.Sender:
+    """The gates that need no draft: the account may send and its key's domain is enabled."""
+    _check_account(caller)
+    return _domain(caller)
+
+
+def _check_account(caller: Caller) -> None:
+    if caller.status == ACCOUNT_DISABLED:
+        raise errors.AccountDisabled()
+    if caller.status == ACCOUNT_UNVERIFIED:
+        raise errors.AccountUnverified()
+
+
+def _domain(caller: Caller) -> senders.Sender:
+    found = senders.sender(caller.domain_id) if caller.domain_id is not None else None
+    if found is None or found.account_id != caller.account_id or found.deleted:
+        raise errors.DomainGone()
+    if not found.enabled:
+        raise errors.DomainNotActive()
+    return found
+
+
+def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
+    """Check and route a draft. Reads the database and changes nothing."""
+    _check_account(caller)
+    trail[verdicts.AUTH] = _auth(caller, draft)
+    sender = _domain(caller)
+    if not address.same_or_subdomain(draft.sender.domain, sender.name):
+        raise errors.NotAllowed("The From address does not belong to the sender domain.", field="From")
+    trail[verdicts.SENDER_DOMAIN] = {
+        "gate": verdicts.SENDER_DOMAIN, "rule": "from_in_domain", "domain": sender.name, "status": sender.status,
+        "from": draft.sender.email,
+    }  # fmt: skip
+    draft = personal.prepare(caller, draft)
+    if draft.list_id is not None:
+        draft = replace(draft, stream=Stream.BULK)
+    recipients = _recipients(draft)
+    if not recipients and draft.list_id is None:
+        raise errors.Invalid("There is no recipient set for the email.", field="To")
+    settings = config.settings()
+    body, kind = _body(draft)
+    own = caller.plan.max_size
+    limit, rule = settings.message_size, "COMMANDPOST_MESSAGE_SIZE"
+    if own and own < limit:
+        limit, rule = own, "plan"
+    if len(body) > limit:
+        raise errors.TooLarge(f"The message has {len(body)} bytes; {limit} are allowed.", limit=limit, used=len(body))
+    trail[verdicts.VALIDATION] = {
+        "gate": verdicts.VALIDATION, "rule": rule, "recipients": len(recipients), "bytes": len(body), "limit": limit,
+    }  # fmt: skip
+    now = clock.now_ms()
+    due = max(draft.send_at_ms or 0, now)
+    bulk = draft.stream is Stream.BULK
+    expires = due + (settings.bulk_hours if bulk else settings.transactional_hours) * 3_600_000
+    route = lanes.ROUTE_DEFAULT if caller.live else lanes.ROUTE_TEST
+    trail |= _ways(draft, settings.delivery, route, due, expires, now)
+    return Prepared(
+        caller=caller, draft=draft, sender=sender, recipients=recipients, kind=kind, body=body, route=route,
+        due_ms=due, expires_ms=expires, now_ms=now, trail=trail, first=_first(caller, sender, draft),
+    )  # fmt: skip
+
+
+def _auth(caller: Caller, draft: Draft) -> verdicts.Stored:
+    if caller.key_id is not None:
+        how: verdicts.Stored = {"rule": "key", "id": caller.key_id}
+    elif draft.smtp_login_id is not None:
+        how = {"rule": "smtp_login", "id": draft.smtp_login_id}
+    else:
+        how = {"rule": "account", "id": caller.account_id}
+    return {"gate": verdicts.AUTH, **how, "live": caller.live}
+
+
+def _ways(draft: Draft, delivery: str, route: str, due: int, expires: int, now: int) -> Trail:
+    """When, in which stream and over what it goes."""
+    schedule: verdicts.Stored = {"gate": verdicts.SCHEDULE, "decision": "now", "due_ms": due, "until_ms": expires}
+    if due > now:
+        schedule |= {"decision": "later", "rule": "SendAt"}
+    stream: verdicts.Stored = {"gate": verdicts.STREAM, "decision": draft.stream.name.lower()}
+    stream["rule"] = "list" if draft.list_id is not None else "default"
+    test = route == lanes.ROUTE_TEST
+    way = {"decision": transport_name(delivery, route), "rule": "test_key" if test else "COMMANDPOST_DELIVERY"}
+    return {
+        verdicts.SCHEDULE: schedule,
+        verdicts.STREAM: stream,
+        verdicts.ROUTE: {"gate": verdicts.ROUTE, **way, "route": route or "default"},
+    }
+
+
+def transport_name(delivery: str, route: str) -> str:
+    """The transport that mail of the route leaves over, as attempts call it."""
+    if route == lanes.ROUTE_TEST:
+        return "capture"
+    return "smarthost" if delivery.startswith(("smtp://", "smtps://")) else delivery
+
+
+def _recipients(draft: Draft) -> list[str]:
+    """Each address once, in the order To, Cc, Bcc; over SMTP the envelope decides."""
+    if draft.envelope_to is not None:
+        return list(dict.fromkeys(draft.envelope_to))
+    return list(dict.fromkeys(box.email for box in (*draft.to, *draft.cc, *draft.bcc)))
+
+
+def _body(draft: Draft) -> tuple[bytes, str]:
+    if draft.raw is not None:
+        return draft.raw, KIND_MIME
+    return container.serialise(draft.html, draft.text, draft.attachments), KIND_PARTS
+
+
+def _first(caller: Caller, sender: senders.Sender, draft: Draft) -> lists.Reached | None:
+    """Of a list, whoever may be written to; a list of which everybody is suppressed is refused like any message.
+
+    Looked for before the transaction: where nobody is left, the whole list is read, and nobody shall wait for that.
+    """
+    if draft.list_id is None:
+        return None
+    first = lists.first_reached(account_id=caller.account_id, domain_id=sender.id, list_id=draft.list_id)
+    if first is None and lists.has_audience(caller=caller, list_id=draft.list_id):
+        raise errors.SuppressedRecipient()
+    return first
+
+
+def admit(tx: db.Transaction, prepared: Prepared) -> Admitted:
+    """Idempotency, audience, quota and suppression, inside the accepting transaction; spends the quota.
+
+    May run twice: it changes nothing but the database and overwrites its own verdicts.
+    """
+    draft, caller, trail = prepared.draft, prepared.caller, prepared.trail
+    earlier = _claim(tx, prepared)
+    if earlier is not None:
+        return Admitted(earlier)
+    found = Admitted(count=len(prepared.recipients))
+    if draft.list_id is not None:
+        found.count, found.upto = lists.audience(tx, account_id=caller.account_id, list_id=draft.list_id)
+        if not found.count:
+            raise errors.ListUnusable(what="list")
+    left = quotas.spend(tx, account_id=caller.account_id, plan=caller.plan, emails=found.count)
+    trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "rule": caller.plan.name, "left": left}
+    if not left:
+        trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "decision": "unlimited", "rule": caller.plan.name}
+    found.blocked = suppressions.check(
+        tx, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=prepared.recipients
+    )
+    found.suppressed = [rcpt for rcpt in prepared.recipients if rcpt in found.blocked]
+    if found.suppressed and len(found.suppressed) == found.count:
+        raise errors.SuppressedRecipient(addresses=found.suppressed)
+    trail[verdicts.SUPPRESSION] = _suppression(draft, found)
+    return found
+
+
+def _suppression(draft: Draft, found: Admitted) -> verdicts.Stored:
+    stored: verdicts.Stored = {"gate": verdicts.SUPPRESSION}
+    if draft.list_id is not None:  # decided for each subscriber, when its delivery is made
+        return stored | {"decision": "for_each", "rule": "list", "list": draft.list_id, "recipients": found.count}
+    if found.suppressed:
+        stored |= {"decision": "partly", "rule": "suppression_list"}
+    return stored | {"blocked": len(found.suppressed)}
+
+
+def _claim(tx: db.Transaction, prepared: Prepared) -> str | None:
+    request, trail = prepared.request, prepared.trail
+    if request is None:
+        trail[verdicts.IDEMPOTENCY] = {"gate": verdicts.IDEMPOTENCY, "decision": "no_key"}
+        return None
+    earlier = idempotency.claim(tx, request, now_ms=prepared.now_ms)
+    trail[verdicts.IDEMPOTENCY] = replayed(request) if earlier is not None else {
+        "gate": verdicts.IDEMPOTENCY, "decision": "first", "rule": "Idempotency-Key", "key": request.key,
+        "until_ms": prepared.now_ms + idempotency.KEEP_MS,
+    }  # fmt: skip
+    return earlier
+
+
+def replayed(request: idempotency.Request) -> verdicts.Stored:
+    """The verdict on a request that was answered before."""
+    return {"gate": verdicts.IDEMPOTENCY, "decision": "replayed", "rule": "Idempotency-Key", "key": request.key}
+
+
+def answered(caller: Caller, draft: Draft) -> str | None:
+    """The MessageID that the same request got before, where what it names may have changed since.
+
+    For everything else `admit` finds it: a key costs no second read there.
+    """
+    request = idempotency.of_draft(caller.account_id, draft)
+    if request is None or (draft.template_id is None and draft.list_id is None):
+        return None
+    return idempotency.replay(request)
