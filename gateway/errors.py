@@ -193,6 +193,13 @@ class Unavailable(GatewayError):
     message = "The service is unavailable for a moment; nothing was stored."
 
 
+class StorageFull(Unavailable):
+    """There is no room; nothing was stored (RFC 3463 §3.4, X.3.1)."""
+
+    smtp = "452 4.3.1"
+    message = "There is no room for more mail now; nothing was stored."
+
+
 class AccountExists(GatewayError):
     slug = "account_exists"
     status = 409

@@ -35,6 +35,7 @@ _LOST = frozenset(
     }
 )  # fmt: skip
 _CONFLICTS = frozenset({1205, 1213})
+_NO_ROOM = frozenset({1021, 1114})
 _UNAVAILABLE_SQLITE = ("database is locked", "disk is full", "disk i/o error", "unable to open database")
 _THIS_HOST = ("127.0.0.1", "::1", "localhost")
 _ATTEMPTS = 8
@@ -44,6 +45,10 @@ class StoreUnavailable(Exception):
     """The database cannot be reached or cannot write now; nothing of the request was stored."""
 
     retry_after = 5
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room on the disk of the database."""
 
 
 class NestedTransaction(RuntimeError):
@@ -68,9 +73,10 @@ def calm_s() -> float:
     return time.monotonic() - _Trouble.at
 
 
-def _unavailable(why: str) -> StoreUnavailable:
+def _unavailable(why: str, cause: BaseException | None = None) -> StoreUnavailable:
     _Trouble.at = time.monotonic()
-    return StoreUnavailable(why)
+    full = cause is not None and ("disk is full" in str(cause).lower() or _code(cause) in _NO_ROOM)
+    return StoreFull(f"{why}: its disk is full") if full else StoreUnavailable(why)
 
 
 class Model(peewee.Model):
@@ -159,7 +165,7 @@ class SqliteStore(peewee.SqliteDatabase):
         except peewee.OperationalError as error:
             if _state.inside or not _is_unavailable(error):
                 raise
-            raise _unavailable("the database cannot be used now") from error
+            raise _unavailable("the database cannot be used now", error) from error
 
     @staticmethod
     def sql(text: str) -> str:
@@ -365,7 +371,7 @@ def _is_unavailable(error: BaseException) -> bool:
 def refusal(error: BaseException) -> BaseException:
     """What the caller of a failed transaction is told."""
     if is_lost(error) or _is_unavailable(error):
-        return _unavailable("the database cannot be written now")
+        return _unavailable("the database cannot be written now", error)
     if isinstance(error, (pymysql.err.Error, peewee.PeeweeException)) and _code(error) in _CONFLICTS:
         return StoreUnavailable("too many others write the same rows now")
     return error

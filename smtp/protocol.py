@@ -17,7 +17,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from gateway import config, errors
-from models.database import StoreUnavailable
+from models.database import StoreFull, StoreUnavailable
 from smtp import data
 
 IDLE_SECONDS = 300  # RFC 5321 §4.5.3.2.7
@@ -64,7 +64,7 @@ _AUTH_PARAMETER = re.compile(r"\sAUTH=\S*", re.IGNORECASE)
 def reply(error: BaseException) -> str:
     """The one place where a refusal becomes an SMTP reply; what is no refusal is logged and asked for again."""
     if isinstance(error, StoreUnavailable):
-        error = errors.Unavailable()
+        error = errors.StorageFull() if isinstance(error, StoreFull) else errors.Unavailable()
     if isinstance(error, errors.GatewayError):
         text = re.sub(r"[^\x20-\x7e]+", " ", error.message).strip()[:400]
         return f"{error.smtp} {text}"

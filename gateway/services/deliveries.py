@@ -162,11 +162,17 @@ class Engine:
             time.sleep(0.2)
             return
         left = self._dispatcher.add([(job, places[job.claimed.id]) for job in jobs])
-        with self._change:
-            self._put_off += gone
-            self._unstarted += ((row.id, row.fence) for row in left)
-            if gone or left:
+        if left:
+            with self._change:
+                self._unstarted += ((row.id, row.fence) for row in left)
                 self._change.notify_all()
+        if gone:
+            try:
+                _write_off(gone)  # here and now: what is not held any more makes room for the next claim
+                self._forget(*((one.row.id, one.row.fence) for one in gone))
+            except Exception:
+                with self._change:
+                    self._put_off += gone
 
     def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:
         """Where each belongs; those to which no way can be built have failed already."""

@@ -218,12 +218,14 @@ def _put_off(tx: db.Transaction, some: Sequence[PutOff]) -> int:
         waiting = "?" if same else f"CASE id {whens} END"
         count += tx.execute(
             f"UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = CASE id {whens} END,"
-            f" waiting = {waiting} WHERE state = ? AND (id, fence) IN ({values}{','.join(['(?,?)'] * len(part))})",
+            f" waiting = {waiting} WHERE id IN ({','.join('?' * len(part))}) AND state = ?"
+            f" AND (id, fence) IN ({values}{','.join(['(?,?)'] * len(part))})",
             (
                 int(DeliveryState.QUEUED),
                 int(DeliveryState.DEFERRED),
                 *(value for one in part for value in (one.row.id, one.due_ms)),
                 *([part[0].verdict] if same else [value for pair in verdicts.items() for value in pair]),
+                *verdicts,
                 int(DeliveryState.CLAIMED),
                 *(value for one in part for value in (one.row.id, one.row.fence)),
             ),
@@ -255,11 +257,13 @@ def _give_back(tx: db.Transaction, columns: str, held: Sequence[tuple[int, ...]]
         marks = ",".join("(" + ",".join("?" * len(row)) + ")" for row in some)
         count += tx.execute(
             "UPDATE delivery SET state = CASE WHEN attempts = 0 THEN ? ELSE ? END, due_ms = ?"
-            f" WHERE state = ? AND {columns} IN ({values}{marks})",
+            # The index is found by the ids alone: MySQL scans the table for pairs.
+            f" WHERE id IN ({','.join('?' * len(some))}) AND state = ? AND {columns} IN ({values}{marks})",
             (
                 int(DeliveryState.QUEUED),
                 int(DeliveryState.DEFERRED),
                 now,
+                *(row[0] for row in some),
                 int(DeliveryState.CLAIMED),
                 *(value for row in some for value in row),
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pymysql
@@ -11,6 +12,7 @@ import pytest
 import models
 from gateway.services import schema
 from models import database as db
+from smtp import protocol
 
 
 def test_a_file_that_is_gone_is_no_bug(tmp_path: Path) -> None:
@@ -29,6 +31,25 @@ def test_a_file_that_is_gone_is_no_bug(tmp_path: Path) -> None:
         assert db.calm_s() < 5
     finally:
         db.close()
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "cause",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        pymysql.err.OperationalError(1114, "The table 'event' is full"),
+        pymysql.err.OperationalError(1021, "Disk full (/tmp); waiting for someone to free some space..."),
+    ],
+)
+def test_a_full_disk_is_told_from_a_database_that_is_away(cause: Exception) -> None:
+    def work(tx: db.Transaction) -> None:
+        raise cause
+
+    with pytest.raises(db.StoreFull) as refused:
+        db.in_transaction(work)
+    assert protocol.reply(refused.value).startswith("452 4.3.1 ")
+    assert protocol.reply(db.StoreUnavailable("away")).startswith("451 4.3.0 ")
 
 
 @pytest.mark.usefixtures("store")
