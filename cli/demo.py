@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from gateway import config, errors, ids
-from gateway.services import apis, domains, identity, users
+from gateway.services import apis, certificates, domains, identity, smtps, users
 from gateway.services.identity import Caller
 from models import Account
 from models import database as db
@@ -30,11 +30,13 @@ def make(settings: config.Settings) -> None:
     password = ids.password(16)
     account = users.add(email=EMAIL, password=password, name="Demo")
     caller = identity.for_account(account["id"])
-    domains.add(caller=caller, name=DOMAIN, trusted=True)
+    domain = domains.add(caller=caller, name=DOMAIN, trusted=True)
     users.add_key(email=EMAIL, domain=DOMAIN, description="Demo")
+    login, secret = smtps.add(caller=caller, domain_id=domain.id)
     path = settings.data / _FRESH
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump({"password": password, "api_key": account["api_key"]}, file)
+        smtp = {"smtp_user": login.username, "smtp_password": secret}
+        json.dump({"password": password, "api_key": account["api_key"]} | smtp, file)
 
 
 def wait_until_healthy(settings: config.Settings, seconds: float = _PATIENCE) -> bool:
@@ -86,11 +88,25 @@ def greeting(settings: config.Settings) -> str:
         lines += [f"  sender key   {sender_key}", "", "Send a message:", "", _curl(settings, sender_key)]
     else:
         lines += [f"  sender key   none; make one: commandpost key add --user {EMAIL} --domain {DOMAIN}"]
+    lines += ["", *_submission(settings, fresh)]
     if settings.delivery == "capture":
         lines += ["", "Mail is captured, not sent. Look at it:", ""]
         lines += ["  .venv/bin/commandpost mail list", "  .venv/bin/commandpost mail show 1"]
     lines += ["", "Stop with Ctrl-C; everything is kept in " + _shown(settings.data), ""]
     return "\n".join(lines)
+
+
+def _submission(settings: config.Settings, fresh: dict[str, str]) -> list[str]:
+    """How to hand mail in over SMTP."""
+    lines = [f"Or hand it in over SMTP at {settings.smtp}, with STARTTLS or, on this machine, without:", ""]
+    if settings.smtps is not None:
+        lines[0] = f"Or hand it in over SMTP at {settings.smtp} with STARTTLS, or at {settings.smtps} with TLS:"
+    if not fresh:
+        return [*lines, "  SMTP login   shown at the first start; make another: commandpost smtp add"]
+    lines += [f"  SMTP user    {fresh['smtp_user']}", f"  SMTP secret  {fresh['smtp_password']}"]
+    if settings.tls_cert is None:
+        lines += [f"  certificate  self-signed: {_shown(settings.data / certificates.FILE)}"]
+    return lines
 
 
 def _curl(settings: config.Settings, sender_key: str) -> str:

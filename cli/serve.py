@@ -13,7 +13,7 @@ from cli.answer import Failed
 from cli.parts import DOORS, PARTS, load, prepare
 from cli.supervisor import Supervisor
 from gateway import config
-from gateway.services import pulse, schema
+from gateway.services import certificates, pulse, schema
 from models import database as db
 
 _log = logging.getLogger("commandpost.serve")
@@ -52,6 +52,8 @@ def _prepare(settings: config.Settings, demo: bool) -> int:
         pulse.forget()
         if demo:
             demo_world.make(settings)
+            if settings.tls_cert is None:
+                certificates.make(settings)
     except Exception as error:
         return show(error, as_json=False)
     finally:

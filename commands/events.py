@@ -30,6 +30,7 @@ _DETAILS = (
     ("category", "Category"),
     ("transport", "Transport"),
     ("recipients", "Recipients"),
+    ("mail_from", "EnvelopeSender"),
     ("until_ms", "UntilMs"),
     ("metadata", "Metadata"),
 )

@@ -54,7 +54,12 @@ class AddLimitParams(Params):
         doc="pause, rate (messages a minute) or connections",
         example="rate",
     )
-    Value = Whole(required=False, invalid=4, doc="Messages a minute or connections, of all processes", example=60)
+    Value = Whole(
+        required=False,
+        invalid=4,
+        doc="Messages a minute or connections, shared out between the processes of a host",
+        example=60,
+    )
     Minutes = Whole(required=False, invalid=4, doc="How long; without it until the limit is canceled", example=30)
     Cause = Text(required=False, max=500, doc="Why, for whoever asks", example="as agreed with their postmaster")
 

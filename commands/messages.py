@@ -7,7 +7,6 @@ from typing import Any
 from commands import events as shown
 from commands.registry import command
 from commands.schema import Field, Params, Text, Whole
-from commands.sending.fields import moment_ms
 from commands.sending.forecasts import verdict
 from gateway import clock, errors
 from gateway.services import explanation_words, explanations, queues
@@ -24,7 +23,7 @@ class Moment(Field):
         return {"type": ["integer", "number", "string"]}
 
     def read(self, value: Any) -> int:
-        at_ms = moment_ms(value)
+        at_ms = clock.moment_ms(value)
         if at_ms is None:
             self.refuse("should be Unix seconds or YYYY-MM-DD HH:MM:SS, in UTC")
         return at_ms

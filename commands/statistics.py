@@ -10,7 +10,8 @@ from commands.schema import Day, Id, Params, Text, Whole
 from gateway import clock, errors
 from gateway.services import event_buckets, statistics
 from gateway.services.identity import Caller
-from gateway.services.statistics import RECIPIENTS, Counts, Period
+from gateway.services.delivery_times import Times
+from gateway.services.statistics import RECIPIENTS, Counts, Period, Verdicts
 from models.vocabulary import EventKind
 
 _ROWS = 100
@@ -23,6 +24,17 @@ _MISSING = "Required parameter missing: DomainID"
 _STATS = {
     "Sent": 120, "Accepted": 118, "Delivered": 110, "Bounced": 6, "Failed": 2, "Deferred": 9, "Suppressed": 3,
     "Opened": 54, "Clicked": 21, "Complained": 0, "Unsubscribed": 1, "Canceled": 0, "Queued": 4,
+}  # fmt: skip
+
+
+_MORE = {
+    "DeliveryTimes": {
+        "Count": 110, "P50Ms": 861, "P95Ms": 2435, "P99Ms": 9742, "Histogram": [{"UpToMs": 861, "Count": 70}],
+    },
+    "Engagement": {
+        "Opened": {"All": 54, "Human": 40, "Machine": 12, "Unknown": 2},
+        "Clicked": {"All": 21, "Human": 18, "Machine": 3, "Unknown": 0},
+    },
 }  # fmt: skip
 
 
@@ -46,6 +58,12 @@ class DailySeriesParams(DaysParams):
     DomainID = Id(required=False, doc="The unique identifier for the domain; without it the whole account")
 
 
+class HourlySeriesParams(Params):
+    DomainID = Id(required=False, doc="The unique identifier for the domain; without it the whole account")
+    StartDate = Day(required=False, doc=f"{_WHEN['StartDate']}; by default two days before the end")
+    EndDate = Day(required=False, end=True, doc=f"{_WHEN['EndDate']}; by default now")
+
+
 class ListRecipientDomainsParams(DomainStatsParams):
     StartFrom = Whole(required=False, doc="The starting point for records retrieval")
     RetrieveCount = Whole(
@@ -63,7 +81,7 @@ class RecipientDomainStatsParams(ListRecipientDomainsParams):
     params=DomainStatsParams,
     errors={1: _MISSING, 2: "Unable to retrieve domain information"},
     refusals={errors.NotFound: 2},
-    answer={"Stats": _STATS, "ComparisonStats": {"PreviousPeriod": _STATS}, "TagStats": {"welcome": _STATS}},
+    answer={"Stats": _STATS, "ComparisonStats": {"PreviousPeriod": _STATS}, "TagStats": {"welcome": _STATS}, **_MORE},
     error_message=True,
 )
 def domain_stats(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +91,8 @@ def domain_stats(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         "Stats": stats(found.counts),
         "ComparisonStats": {"PreviousPeriod": stats(found.previous)},
         "TagStats": {tag: stats(counts) for tag, counts in found.tags.items()},
+        "DeliveryTimes": _times(found.times),
+        "Engagement": _engagement(found.counts, found.verdicts),
         **_dates(days),
     }
 
@@ -108,6 +128,7 @@ def aggr_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         "Stats": _STATS,
         "ComparisonStats": {"PreviousPeriod": _STATS},
         "DomainStats": [{"DomainID": 123, "Domain": "example.com", **_STATS}],
+        **_MORE,
     },
 )
 def account_stats(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +138,8 @@ def account_stats(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         "Stats": stats(found.counts),
         "ComparisonStats": {"PreviousPeriod": stats(found.previous)},
         "DomainStats": [{"DomainID": id_, "Domain": name, **stats(counts)} for id_, name, counts in found.domains],
+        "DeliveryTimes": _times(found.times),
+        "Engagement": _engagement(found.counts, found.verdicts),
         **_dates(days),
     }
 
@@ -132,6 +155,24 @@ def account_stats(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 def daily_series(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = statistics.series(caller=caller, domain_id=params.get("DomainID"), days=_period(params))
     return {"Series": [{"Date": _day(day), **stats(counts)} for day, counts in found]}
+
+
+@command(
+    "EmailGateway.HourlySeries",
+    summary="Statistics hour by hour (UTC), of a domain or of the whole account",
+    params=HourlySeriesParams,
+    errors={2: "Unable to retrieve domain information"},
+    refusals={errors.NotFound: 2},
+    answer={"Series": [{"Hour": "2023-01-01T12:00:00Z", **_STATS}]},
+)
+def hourly_series(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    found = statistics.hours(
+        caller=caller,
+        domain_id=params.get("DomainID"),
+        from_ms=params.get("StartDate"),
+        to_ms=params.get("EndDate"),
+    )
+    return {"Series": [{"Hour": clock.rfc3339(at_ms), **stats(counts)} for at_ms, counts in found]}
 
 
 @command(
@@ -207,6 +248,27 @@ def _fates(counts: Counts) -> dict[str, int]:
         "Unsubscribed": counts.get(EventKind.UNSUBSCRIBED, 0),
         "Canceled": counts.get(EventKind.CANCELED, 0),
     }
+
+
+def _times(found: Times) -> dict[str, Any]:
+    """From acceptance (or the planned time) to the 250 of the next hop; each bound is at most a fifth too long."""
+    return {
+        "Count": found.count,
+        "P50Ms": found.p50_ms,
+        "P95Ms": found.p95_ms,
+        "P99Ms": found.p99_ms,
+        "Histogram": [{"UpToMs": bound, "Count": n} for bound, n in found.histogram],
+    }
+
+
+def _engagement(counts: Counts, verdicts: Verdicts) -> dict[str, dict[str, int]]:
+    """`Unknown` are all of which neither is known."""
+    shown = {}
+    for name, kind in (("Opened", EventKind.OPENED), ("Clicked", EventKind.CLICKED)):
+        every, said = counts.get(kind, 0), verdicts.get(kind, {})
+        human, machine = said.get("human", 0), said.get("machine", 0)
+        shown[name] = {"All": every, "Human": human, "Machine": machine, "Unknown": max(0, every - human - machine)}
+    return shown
 
 
 def _period(params: Mapping[str, Any]) -> Period:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 _JUMP_MS = 5_000
+_SECONDS = re.compile(r"-?[0-9]{1,15}\Z")
+_MOST_SECONDS = 10**15
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?\Z"
+)
 
 
 class _Wall:
@@ -57,3 +65,24 @@ def sql_text(ms: int) -> str:
 def day_number(ms: int) -> int:
     """Whole days since 1970-01-01 UTC."""
     return ms // DAY_MS
+
+
+def moment_ms(value: Any) -> int | None:
+    """Milliseconds of Unix seconds or a time in UTC; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return int(value * 1000) if abs(value) < _MOST_SECONDS else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if _SECONDS.match(text):
+        return int(text) * 1000
+    if not _MOMENT.match(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return None

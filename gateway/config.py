@@ -71,7 +71,8 @@ def _boolean(text: str) -> bool:
     raise ValueError("should be 1 or 0")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an address or the name of this host's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -237,6 +238,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),
     Setting(
+        "WEBHOOK_DISABLE_DAYS", "5", _integer(0, 366), "days of failures without a success that disable one; 0: never"
+    ),
+    Setting("WEBHOOK_KEEP_DAYS", "30", _integer(1, 3660), "how many days webhook deliveries that were told are kept"),
+    Setting("WEBHOOK_DEAD_DAYS", "90", _integer(1, 3660), "how many days the dead letters of webhooks are kept"),
+    Setting(
         "SECRET", "", _text, "key of the encryption at rest; new,old while it rotates (default: made in DATA)", True
     ),
     Setting("WEB_WORKERS", "2", _integer(1, 64), "HTTP worker processes"),
@@ -247,6 +253,18 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("DELIVER_THREADS", "32", _integer(2, 256), "threads of each delivering process that send, at most"),
     Setting("SMTP_CONNECTIONS", "500", _integer(2, 10000), "connections to each SMTP listener at one time"),
+    Setting(
+        "SMTP_CONNECTIONS_PER_ADDRESS",
+        "100",
+        _integer(1, 10000),
+        "of these, from one IPv4 address or IPv6 /64; never more than half",
+    ),
+    Setting(
+        "SMTP_CLEAR_AUTH",
+        "127.0.0.0/8,::1/128",
+        _networks,
+        "networks whose clients may log in to submission without TLS, for example a proxy that ends it",
+    ),
     Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for webhooks and housekeeping"),
     Setting("MESSAGE_SIZE", "26214400", _integer(1024, 104857600), "largest message in bytes, after decoding"),
     Setting("MAX_TO", "50", _integer(1, 1000), "To recipients of one message"),
@@ -305,6 +323,9 @@ class Settings:
     mx_port: int
     delivery_allow: Networks
     webhook_allow: Networks
+    webhook_disable_days: int
+    webhook_keep_days: int
+    webhook_dead_days: int
     secret: str
     web_workers: int
     web_threads: int
@@ -312,6 +333,8 @@ class Settings:
     deliver_connections: int
     deliver_threads: int
     smtp_connections: int
+    smtp_connections_per_address: int
+    smtp_clear_auth: Networks
     aside_threads: int
     message_size: int
     max_to: int
@@ -347,7 +370,7 @@ class Settings:
     @property
     def validates_tlsa(self) -> bool:
         """Whether AD of the resolvers is believed: whoever sits between could set it too (RFC 7672 §2.2)."""
-        near = bool(self.dns) and all(_is_loopback(server.host) for server in self.dns)
+        near = bool(self.dns) and all(is_loopback(server.host) for server in self.dns)
         return self.dane != "off" and (self.dns_trusted or near)
 
     @property

@@ -146,6 +146,18 @@ class WebhookLimitReached(GatewayError):
     message = "The plan allows no more webhooks."
 
 
+class WebhookDisabled(GatewayError):
+    slug = "webhook_disabled"
+    status = 409
+    message = "The webhook is disabled: enable it first."
+
+
+class ReplayRunning(GatewayError):
+    slug = "replay_running"
+    status = 409
+    message = "A replay of that webhook is still running."
+
+
 class InvalidQuery(Invalid):
     slug = "invalid_query"
     message = "The query cannot be understood."

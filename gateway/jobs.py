@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 DELIVER = "deliver"
 WEBHOOKS = "webhooks"
+REPLAY = "replay"
 EXPAND = "expand"
 CLEAR = "clear"
 HOUSEKEEPING = "housekeeping"

@@ -10,6 +10,7 @@ from models.inbound_mail import InboundMail, InboundMailPart
 from models.mail_list import Expansion, MailList, Subscriber
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
+from models.retention import RetentionDue, RetentionMark
 from models.runtime import Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
 from models.shaping import Limit
@@ -17,7 +18,8 @@ from models.smtp_login import SmtpLogin
 from models.suppression import Allowed, Strike, Suppression, SuppressionUndo
 from models.template import Template
 from models.tls_policy import TlsPolicy
-from models.webhook import Webhook, WebhookAttempt, WebhookDelivery
+from models.tracking import HitSpool
+from models.webhook import Webhook, WebhookAttempt, WebhookCount, WebhookDelivery, WebhookReplay
 
 DURABLE = (
     Account,
@@ -34,6 +36,7 @@ DURABLE = (
     Event,
     Expansion,
     Facet,
+    HitSpool,
     IdempotencyKey,
     InboundMail,
     InboundMailPart,
@@ -46,6 +49,8 @@ DURABLE = (
     Plan,
     QuotaUsage,
     Reply,
+    RetentionDue,
+    RetentionMark,
     SearchMark,
     SearchTerm,
     SenderDomain,
@@ -59,7 +64,9 @@ DURABLE = (
     TlsPolicy,
     Webhook,
     WebhookAttempt,
+    WebhookCount,
     WebhookDelivery,
+    WebhookReplay,
 )
 """Every table of `database`, made by the migrations."""
 
@@ -84,6 +91,7 @@ __all__ = [
     "Expansion",
     "Facet",
     "Heartbeat",
+    "HitSpool",
     "IdempotencyKey",
     "InboundMail",
     "InboundMailPart",
@@ -98,6 +106,8 @@ __all__ = [
     "QuotaUsage",
     "RateCounter",
     "Reply",
+    "RetentionDue",
+    "RetentionMark",
     "SearchMark",
     "SearchTerm",
     "SenderDomain",
@@ -111,5 +121,7 @@ __all__ = [
     "TlsPolicy",
     "Webhook",
     "WebhookAttempt",
+    "WebhookCount",
     "WebhookDelivery",
+    "WebhookReplay",
 ]

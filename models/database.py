@@ -39,6 +39,7 @@ _NO_ROOM = frozenset({1021, 1114})
 _UNAVAILABLE_SQLITE = ("database is locked", "disk is full", "disk i/o error", "unable to open database")
 _THIS_HOST = ("127.0.0.1", "::1", "localhost")
 _ATTEMPTS = 8
+_HASTE_S = 1.0  # readers of the event log stop three seconds ago
 
 
 class StoreUnavailable(Exception):
@@ -49,6 +50,10 @@ class StoreUnavailable(Exception):
 
 class StoreFull(StoreUnavailable):
     """There is no room on the disk of the database."""
+
+
+class _TooLate(Exception):
+    """The transaction wrote what readers in the order of ids wait for, and took too long; it is run again."""
 
 
 class NestedTransaction(RuntimeError):
@@ -256,13 +261,14 @@ class Transaction:
     Statements are written once, with `?` for parameters; `dialect` tells where the two databases differ.
     """
 
-    __slots__ = ("_callbacks", "_connection", "_store", "dialect")
+    __slots__ = ("_callbacks", "_connection", "_hasty_since", "_store", "dialect")
 
     def __init__(self, store: SqliteStore | MySQLStore) -> None:
         self._store = store
         self._connection = store.connection()
         self.dialect: str = store.dialect
         self._callbacks: dict[Any, Callable[[], None]] = {}
+        self._hasty_since: float | None = None
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> Any:
         """Run one statement; the cursor has `lastrowid`, `rowcount`, `fetchall()`."""
@@ -282,6 +288,19 @@ class Transaction:
         """Run `callback` once the commit has succeeded; one per key, so a bell rings once."""
         self._callbacks[key if key is not None else callback] = callback
 
+    def hasten(self) -> None:
+        """From here to the commit there is one second, else all is run again.
+
+        Who reads in the order of ids on a server, where that is not the order of commits, can so tell
+        from which age on no lower id is still to come.
+        """
+        if self._hasty_since is None and self.dialect != "sqlite":
+            self._hasty_since = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        return self._hasty_since is not None and time.monotonic() - self._hasty_since > _HASTE_S
+
     def call_back(self) -> None:
         """Run what was put down with `after_commit`."""
         for callback in self._callbacks.values():
@@ -296,8 +315,8 @@ class Transaction:
 def in_transaction(work: Callable[[Transaction], T]) -> T:
     """Run `work` in one write transaction and return its value after the commit.
 
-    Deadlocks and lock time-outs (MySQL 1213, 1205) run the whole work again, so it must not touch
-    anything but the database. Raises `NestedTransaction` when called inside itself and
+    Deadlocks and lock time-outs (MySQL 1213, 1205) and a missed `hasten` run the whole work again, so it
+    must not touch anything but the database. Raises `NestedTransaction` when called inside itself and
     `StoreUnavailable` when the database cannot be reached or written.
     """
     if _state.inside:
@@ -314,10 +333,12 @@ def in_transaction(work: Callable[[Transaction], T]) -> T:
         try:
             tx = Transaction(store)
             value = work(tx)
+            if tx.is_late:
+                raise _TooLate
             store.end_write("COMMIT")
         except BaseException as error:
             _roll_back(store)
-            if attempt < _ATTEMPTS - 1 and _code(error) in _CONFLICTS:
+            if attempt < _ATTEMPTS - 1 and (isinstance(error, _TooLate) or _code(error) in _CONFLICTS):
                 time.sleep(random.uniform(0.001, 0.01) * 2**attempt)  # noqa: S311 - not a secret
                 continue
             refused = refusal(error)
@@ -370,6 +391,8 @@ def _is_unavailable(error: BaseException) -> bool:
 
 def refusal(error: BaseException) -> BaseException:
     """What the caller of a failed transaction is told."""
+    if isinstance(error, _TooLate):
+        return StoreUnavailable("the database is too slow now")
     if is_lost(error) or _is_unavailable(error):
         return _unavailable("the database cannot be written now", error)
     if isinstance(error, (pymysql.err.Error, peewee.PeeweeException)) and _code(error) in _CONFLICTS:

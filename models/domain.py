@@ -33,6 +33,8 @@ class SenderDomain(Model):
     next_check_ms = pw.BigIntegerField(null=True, index=True)  # when DNS is asked again; none once deleted
     pending_ms = pw.BigIntegerField(null=True)  # since when it waits for its records
     rotation_ms = pw.BigIntegerField(null=True)  # when the rotation that runs was begun; its keys were made then
+    tracking_host = pw.CharField(253, null=True)  # of links and opens; none: that of the gateway
+    tracking_privacy = pw.BooleanField(null=True)  # opens and clicks are kept without address and user agent
 
     class Meta:
         indexes = ((("account_id", "name"), True),)

@@ -20,6 +20,7 @@ class Event(Model):
     reply_id = pw.IntegerField(null=True)
     ip = pw.CharField(45, default="")
     data = LongTextField(null=True)  # JSON object
+    logged_ms = pw.BigIntegerField(null=True)  # the server's time at the insert; NULL where ids follow the commits
 
     class Meta:
         # Three indexes and no more: each further one costs every event more than it gives.

@@ -14,7 +14,7 @@ class Limit(Model):
     scope = pw.CharField(8)  # mx: a group of mail exchangers | domain: a recipient domain
     target = pw.CharField(255)  # which one, lower-case
     kind = pw.CharField(12)  # pause | rate | connections
-    value = pw.IntegerField(default=0)  # messages a minute, or connections, of all processes together
+    value = pw.IntegerField(default=0)  # messages a minute, or connections, of all processes of a host
     cause = LongTextField(default="")  # for people, with the reply that led here
     rule = pw.CharField(64, default="")
     origin = pw.CharField(8)  # auto | operator

@@ -55,6 +55,17 @@ class FacetKind(IntEnum):
     TRANSPORT = 7
     VERDICT = 8
     URL = 9
+    DELIVERY_TIME = 10  # the step of the scale of delivery times; of delivered events
+    HOUR = 11  # of the day, in UTC
+    GONE = 12  # events that were taken out of the log: the counters still have them
+    HUMAN = 13  # of opened and clicked, those of people; by tag, '' is all
+
+
+class RetentionPart(IntEnum):
+    """What of a message is kept for a number of days."""
+
+    BODY = 1  # its content, what was captured of it and its recipients' merge fields
+    METADATA = 2  # the rest: its row, deliveries, attempts, events and what the search knows of them
 
 
 class Stream(IntEnum):
@@ -74,6 +85,8 @@ class NoticeKind(StrEnum):
     DKIM_SEEN = "dkim.seen"  # the record of a key that waited is in DNS
     DKIM_SWITCHED = "dkim.switched"  # another key signs from now on
     DKIM_RETIRED = "dkim.retired"  # the record of a key may be removed
+    WEBHOOK_DISABLED = "webhook.disabled"  # it is told nothing more: it answered 410, or failed for days
+    WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
 
 
 class LaneKind(IntEnum):

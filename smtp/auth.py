@@ -33,7 +33,7 @@ async def log_in(server: Connection, session: Any, envelope: Any, args: list[str
     except Answered:
         return None
     try:
-        login = await server.door.run(_authenticate, username, password, server.host)
+        login, most = await server.door.run(_authenticate, username, password, server.host)
     except Exception as error:
         if isinstance(error, errors.GatewayError):
             _log.warning("smtp_login_refused", extra={"peer": server.host, "username": username, "why": error.slug})
@@ -43,13 +43,16 @@ async def log_in(server: Connection, session: Any, envelope: Any, args: list[str
             await server.close("421 4.7.0 Too many failed logins")
             return None
         return reply(error)
+    server.recipients_most = most
     session.authenticated = True
     session.auth_data = login
     return "235 2.7.0 Authentication successful"
 
 
-def _authenticate(username: str, password: str, ip: str) -> smtps.Login:
-    return smtps.authenticate(username=username, password=password, ip=ip)
+def _authenticate(username: str, password: str, ip: str) -> tuple[smtps.Login, int]:
+    """The login and the recipients that its plan allows one message."""
+    login = smtps.authenticate(username=username, password=password, ip=ip)
+    return login, smtps.most_recipients(login)
 
 
 async def _plain(server: Connection, args: list[str]) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import getaddresses
 from typing import Any
 
@@ -15,9 +15,12 @@ import orjson
 from gateway import clock, errors
 from gateway.mail import address, headers, parse, submitted
 from gateway.mail.draft import Draft, Mailbox
+from gateway.services import queues
 
 MAX_HEADER = 64 * 1024
 """Bytes of the header section; receivers refuse more."""
+ENVELOPE_MOST = 320
+"""Characters of an envelope sender that are kept: a local part of 64 and a domain of 255."""
 MAX_KEY = 255
 MAX_TAG = 190
 MAX_TAGS = 50
@@ -33,6 +36,8 @@ _BOUNDARY = re.compile(rb'boundary="?([^"\r\n; ]{1,70})"?', re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _COMMENTED = re.compile(r"([^\s<>()\",;]+)\s*\(([^()<>@\"]*)\)\Z")
 _UNSAFE = re.compile(r"[^!-~]+")
+_KEY = re.compile(r"[ -~]+\Z")
+_KEY_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 
 Field = tuple[str, str, bytes]
 """Lower-case name, unfolded value, the whole field with its line ends."""
@@ -109,6 +114,14 @@ def split(content: bytes) -> tuple[list[Field], bytes]:
     return fields, body
 
 
+def noted(mail_from: str | None) -> str:
+    """The envelope sender as it is kept for whoever asks; the null reverse-path is `<>`.
+
+    It goes nowhere: our return path takes its place, so that reports come back here.
+    """
+    return headers.one_line(mail_from or "").replace("\t", " ")[:ENVELOPE_MOST] or "<>"
+
+
 def decode(value: str) -> str:
     """A field's text without RFC 2047 encoded words, on one line."""
     return headers.one_line(parse.decoded_words(value))
@@ -141,21 +154,27 @@ def _mailboxes(value: str) -> list[Mailbox]:
 
 def _obey(draft: Draft, values: dict[str, str]) -> None:
     """Do what the control headers ask for; raises `Invalid` for what cannot be understood."""
-    if "x-tags" in values:
-        draft.tags = _tags(decode(values["x-tags"]))
-    if "x-metadata" in values:
-        draft.metadata = _metadata(decode(values["x-metadata"]))
-    if "x-track-opens" in values:
-        draft.track_opens = _flag("X-Track-Opens", values["x-track-opens"])
-    if "x-track-links" in values:
-        draft.track_links = _flag("X-Track-Links", values["x-track-links"])
-    if "x-send-at" in values:
-        draft.send_at_ms = _moment(values["x-send-at"])
-    if "x-idempotency-key" in values:
-        key = values["x-idempotency-key"].strip('"')
-        if not 0 < len(key) <= MAX_KEY or not key.isprintable():
-            raise errors.Invalid(f"X-Idempotency-Key should have 1 to {MAX_KEY} characters.")
-        draft.idempotency_key = key
+    asked = {name: _read(name, values[name]) for name in _CONTROLS if name in values}
+    if "x-tags" in asked:
+        draft.tags = _tags(asked["x-tags"])
+    if "x-metadata" in asked:
+        draft.metadata = _metadata(asked["x-metadata"])
+    if "x-track-opens" in asked:
+        draft.track_opens = _flag("X-Track-Opens", asked["x-track-opens"])
+    if "x-track-links" in asked:
+        draft.track_links = _flag("X-Track-Links", asked["x-track-links"])
+    if "x-send-at" in asked:
+        draft.send_at_ms = _moment(asked["x-send-at"])
+    if "x-idempotency-key" in asked:
+        draft.idempotency_key = _key(asked["x-idempotency-key"])
+
+
+def _read(name: str, value: str) -> str:
+    """What a control header says; a guess at octets that are no text would be kept as a tag for ever."""
+    text = decode(value)
+    if "\ufffd" in text:
+        raise errors.Invalid(f"{name.title()} is no UTF-8 text.")
+    return text
 
 
 def _tags(text: str) -> list[str]:
@@ -166,12 +185,17 @@ def _tags(text: str) -> list[str]:
             items = orjson.loads(text)
         except orjson.JSONDecodeError:
             items = None
-    if not isinstance(items, list) or not all(isinstance(item, str) and len(item) <= MAX_TAG for item in items):
+    if not isinstance(items, list) or not all(isinstance(item, str) and _is_tag(item.strip()) for item in items):
         raise errors.Invalid(f"X-Tags should be texts of at most {MAX_TAG} characters, separated by commas.")
     tags = list(dict.fromkeys(item.strip() for item in items if item.strip()))
     if len(tags) > MAX_TAGS:
         raise errors.Invalid(f"X-Tags should be at most {MAX_TAGS} texts.")
     return tags
+
+
+def _is_tag(text: str) -> bool:
+    """A JSON list may hold characters that no header line can."""
+    return len(text) <= MAX_TAG and not any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _metadata(text: str) -> dict[str, Any]:
@@ -184,23 +208,37 @@ def _metadata(text: str) -> dict[str, Any]:
     return found
 
 
-def _flag(name: str, text: str) -> bool:
+def _flag(name: str, text: str) -> bool | None:
+    """None, as the domain says, for an empty field."""
     word = text.lower()
     if word in ("1", "true", "yes", "on"):
         return True
     if word in ("0", "false", "no", "off"):
         return False
+    if not word:
+        return None
     raise errors.Invalid(f"{name} should be 1 or 0.")
 
 
-def _moment(text: str) -> int:
-    """Unix seconds or `YYYY-MM-DD HH:MM:SS` in UTC, as milliseconds."""
-    try:
-        if text.isdecimal() and len(text) <= 11:
-            return int(text) * 1000
-        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()) * 1000
-    except ValueError:
-        raise errors.Invalid("X-Send-At should be Unix seconds or YYYY-MM-DD HH:MM:SS in UTC.") from None
+def _moment(text: str) -> int | None:
+    """Milliseconds of Unix seconds or a time in UTC; None is now, like the past."""
+    if not text:
+        return None
+    at_ms, now = clock.moment_ms(text), clock.now_ms()
+    if at_ms is None:
+        raise errors.Invalid("X-Send-At should be Unix seconds or YYYY-MM-DD HH:MM:SS in UTC.")
+    if at_ms > now + queues.FURTHEST_DAYS * clock.DAY_MS:
+        raise errors.Invalid(f"X-Send-At is more than {queues.FURTHEST_DAYS} days ahead.")
+    return at_ms if at_ms > now else None
+
+
+def _key(text: str) -> str:
+    """The key, an RFC 8941 string or bare text, as the Idempotency-Key of HTTP."""
+    quoted = _KEY_QUOTED.match(text)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    if not _KEY.match(key) or len(key) > MAX_KEY:
+        raise errors.Invalid(f"X-Idempotency-Key should be 1 to {MAX_KEY} printable ASCII characters.")
+    return key
 
 
 def _fingerprint(fields: Sequence[Field], body: bytes, recipients: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import ipaddress
 import logging
 import re
 import ssl
@@ -17,6 +18,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from gateway import config, errors
+from gateway.services import limits
 from models.database import StoreFull, StoreUnavailable
 from smtp import data
 
@@ -84,6 +86,7 @@ class Door:
     encrypted: bool = False  # TLS from the first byte
     auth: bool = False
     max_connections: int = 500
+    most_of_host: int = 100
     keep: int | None = None  # bytes of a message that are looked at; None: all of them
     port: int = 0
     stopping: bool = False
@@ -93,11 +96,24 @@ class Door:
         return Connection(self)
 
     def admits(self, host: str) -> bool:
-        """Whether one more connection from `host` is allowed; no single host may hold more than half of them."""
+        """Whether one more connection from `host` is allowed.
+
+        No single host may hold more than half of them; of an IPv6 address its /64 counts as one host.
+        """
         if self.stopping or len(self.connections) >= self.max_connections:
             return False
-        of_host = sum(1 for connection in self.connections if connection.host == host)
-        return of_host < max(1, self.max_connections // 2)
+        network = limits.network(host)
+        of_host = sum(1 for connection in self.connections if connection.network == network)
+        return of_host < min(self.most_of_host, max(1, self.max_connections // 2))
+
+    def trusts_clear_text(self, host: str) -> bool:
+        """Whether a client there may send its password without TLS."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self.settings.smtp_clear_auth)
 
     async def run(self, function: Any, *args: Any) -> Any:
         """Call what works on the database in a thread of its own: the event loop never waits for it."""
@@ -116,6 +132,8 @@ class Connection(SMTP):
         self.command_size_limits = collections.defaultdict(lambda: 1000)
         self.door = door
         self.host = ""
+        self.network = ""
+        self.recipients_most = 0  # what the plan of who has logged in allows
         self.busy = False
         self.login_failures = 0
         self._turned_away = False
@@ -127,8 +145,6 @@ class Connection(SMTP):
             hostname=door.settings.hostname,
             ident="ESMTP",
             tls_context=door.starttls,
-            # Without a certificate passwords may travel in clear: on loopback, or behind a proxy that has one.
-            auth_require_tls=door.starttls is not None,
             command_call_limit=COMMAND_LIMITS,
             timeout=IDLE_SECONDS,
             loop=asyncio.get_running_loop(),
@@ -144,11 +160,13 @@ class Connection(SMTP):
         if self._original_transport is None:
             peer = transport.get_extra_info("peername")
             self.host = str(peer[0]) if peer else ""
+            self.network = limits.network(self.host)
             if not self.door.admits(self.host):
                 self._turned_away = True
                 transport.write(b"421 4.7.0 Too many connections, come back later\r\n")
                 transport.close()
                 return
+            self._auth_require_tls = not (self.door.encrypted or self.door.trusts_clear_text(self.host))
             self.door.connections.add(self)
         super().connection_made(transport)
 

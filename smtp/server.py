@@ -1,7 +1,8 @@
 """The SMTP part: its listeners, and their life until SIGTERM.
 
-With a certificate (TLS_CERT, TLS_KEY) a login needs STARTTLS or the SMTPS listener; without one it is taken in
-clear text, which suits loopback and a TLS-terminating proxy in front and nothing else.
+A login needs STARTTLS or the SMTPS listener, but for clients in SMTP_CLEAR_AUTH. Without TLS_CERT the certificate in
+DATA is shown, which `serve --demo` makes, and which is made here where submission is open to more than loopback: nobody
+else could log in there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from gateway import config
 from gateway.mail import parse
-from gateway.services import pulse
+from gateway.services import certificates, pulse
 from models import database as db
 from smtp.inbound import Inbound
 from smtp.protocol import Door
@@ -34,28 +35,16 @@ _STALE_SECONDS = 10.0
 _log = logging.getLogger("commandpost.smtp")
 
 
-def tls_context(settings: config.Settings) -> ssl.SSLContext | None:
-    """The context of STARTTLS and SMTPS; None without a certificate. Raises `ConfigError`."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise config.ConfigError(
-            f"{config.PREFIX}TLS_CERT and {config.PREFIX}TLS_KEY: should be a certificate and its key: {error}"
-        ) from None
-    return context
-
-
 class Server:
     """The listeners of one process; `start`, then `stop`, on one event loop."""
 
     def __init__(self, settings: config.Settings) -> None:
-        if settings.smtps is not None and settings.tls_cert is None:
-            raise config.ConfigError(f"{config.PREFIX}SMTPS: should be off, or {config.PREFIX}TLS_CERT be set")
         self._settings = settings
-        self._tls = tls_context(settings)
+        self._tls = certificates.server_context(settings, needed=not config.is_loopback(settings.smtp.host))
+        if settings.smtps is not None and self._tls is None:
+            raise config.ConfigError(f"{config.PREFIX}SMTPS: should be off, or {config.PREFIX}TLS_CERT be set")
+        if self._tls is not None and settings.tls_cert is None:
+            _log.warning("smtp_certificate_is_self_signed", extra={"file": str(settings.data / certificates.FILE)})
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="smtp")
         self._listeners: list[asyncio.Server] = []
         self.doors: list[Door] = []
@@ -78,6 +67,7 @@ class Server:
             executor=self._executor,
             settings=self._settings,
             max_connections=self._settings.smtp_connections,
+            most_of_host=self._settings.smtp_connections_per_address,
             **options,
         )
         self.doors.append(door)

@@ -16,7 +16,6 @@ from smtp.data import tidy
 from smtp.protocol import Connection, reply
 
 EXTENSIONS = ("PIPELINING", "ENHANCEDSTATUSCODES")
-_RECIPIENTS_AT_LEAST = 100  # RFC 5321 §4.5.3.1.8
 
 _log = logging.getLogger("commandpost.smtp")
 
@@ -43,8 +42,7 @@ class Submission:
     async def handle_RCPT(
         self, server: Connection, session: Any, envelope: Any, recipient: str, options: list[str]
     ) -> str:
-        settings = server.door.settings
-        if len(envelope.rcpt_tos) >= max(_RECIPIENTS_AT_LEAST, settings.max_to + settings.max_cc + settings.max_bcc):
+        if len(envelope.rcpt_tos) >= server.recipients_most:
             return "452 4.5.3 Too many recipients"
         try:
             envelope.rcpt_tos.append(address.check(recipient))
@@ -71,6 +69,8 @@ def _submit(server: Connection, session: Any, envelope: Any) -> str:
         )
         draft = drafting.read(tidy(envelope.content), recipients=envelope.rcpt_tos, trace=trace)
         draft.smtp_login_id = login.id
+        draft.mail_from = drafting.noted(envelope.mail_from)
+        server.recipients_most = smtps.most_recipients(login)  # plans change while a connection lives
         caller = dataclasses.replace(identity.for_account(login.account_id), domain_id=login.domain_id)
         accepted = messages.accept(caller, draft)
     except Exception as error:

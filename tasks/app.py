@@ -16,6 +16,7 @@ DELIVER, ASIDE = "deliver", "aside"
 QUEUE_OF = {
     jobs.DELIVER: DELIVER,
     jobs.WEBHOOKS: ASIDE,
+    jobs.REPLAY: ASIDE,
     jobs.HOUSEKEEPING: ASIDE,
     jobs.EXPAND: ASIDE,
     jobs.CLEAR: ASIDE,

@@ -13,6 +13,7 @@ from tasks import ringer
 SCHEDULE = {
     jobs.DELIVER: 5.0,
     jobs.WEBHOOKS: 5.0,
+    jobs.REPLAY: 5.0,
     jobs.EXPAND: 5.0,
     jobs.CLEAR: 5.0,
     jobs.HOUSEKEEPING: 60.0,

@@ -24,6 +24,7 @@ from tasks import deliver as _deliver  # noqa: F401
 from tasks import domains as _domains  # noqa: F401
 from tasks import expand as _expand  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
+from tasks import replay as _replay  # noqa: F401
 from tasks import ringer
 from tasks import search as _search  # noqa: F401
 from tasks import webhooks as _webhooks  # noqa: F401

@@ -78,6 +78,16 @@ class _Engine(Collector):
         yield GaugeMetricFamily(
             "commandpost_webhook_backlog", "Webhook deliveries waiting", value=figures["webhook_backlog"]
         )
+        times = figures["delivery_times"]
+        waited = GaugeMetricFamily(
+            "commandpost_delivery_time_seconds",
+            "From acceptance to the 250 of the next hop, since yesterday (UTC)",
+            labels=["quantile"],
+        )
+        for quantile, ms in (("0.5", times.p50_ms), ("0.95", times.p95_ms), ("0.99", times.p99_ms)):
+            if ms is not None:
+                waited.add_metric([quantile], ms / 1000)
+        yield waited
         yield GaugeMetricFamily("commandpost_limits", "Limits on destinations that hold now", value=figures["limits"])
         yield GaugeMetricFamily(
             "commandpost_paused_destinations", "Destinations that are paused", value=figures["paused"]

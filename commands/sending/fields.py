@@ -6,7 +6,6 @@ import hashlib
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -45,11 +44,6 @@ _DEFAULTS = (
     ("ActionID", codes.ACTION_ID),
 )
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}\Z")
-_SECONDS = re.compile(r"-?[0-9]{1,15}\Z")
-_MOST_SECONDS = 10**15
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?\Z"
-)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 _KEY = re.compile(r"[ -~]+\Z")
 
@@ -216,7 +210,7 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     """Milliseconds of the time to send at: Unix seconds or `YYYY-MM-DD HH:MM:SS` in UTC; None is now, like the past."""
     if empty(value):
         return None
-    at_ms = moment_ms(value)
+    at_ms = clock.moment_ms(value)
     now = clock.now_ms()
     if at_ms is None:
         faults.other("SendAt should be Unix seconds or YYYY-MM-DD HH:MM:SS in UTC.")
@@ -225,27 +219,6 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     elif at_ms > now:
         return at_ms
     return None
-
-
-def moment_ms(value: Any) -> int | None:
-    """Milliseconds of Unix seconds or a time in UTC; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return int(value * 1000) if abs(value) < _MOST_SECONDS else None
-    if not isinstance(value, str):
-        return None
-    text = value.strip()
-    if _SECONDS.match(text):
-        return int(text) * 1000
-    if not _MOMENT.match(text):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _defaults(params: Params, caller: Caller | None, faults: Faults) -> dict[str, str]:

@@ -130,10 +130,17 @@ def render(
     if reply_to:
         pieces.append(fields.listed("Reply-To", map(format_mailbox, reply_to)))
     pieces += (fields.fold("Subject", subject), _date(date_ms // 1000), _message_id(message_id))
-    for name, value in headers:
-        pieces.append(fields.structured(name, value) if fields.is_structured(name) else fields.fold(name, value))
+    pieces.append(header_lines(headers))
     pieces += (b"MIME-Version: 1.0\r\n", body.headers, b"\r\n", body.content)
     return b"".join(pieces)
+
+
+def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Checked fields, folded, each with its CRLF."""
+    return b"".join(
+        fields.structured(name, value) if fields.is_structured(name) else fields.fold(name, value)
+        for name, value in headers
+    )
 
 
 def _message_id(message_id: str) -> bytes:

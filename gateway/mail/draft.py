@@ -51,6 +51,7 @@ class Draft:
     stream: Stream = Stream.TRANSACTIONAL
     raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
     envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
+    mail_from: str | None = None  # with raw: the envelope sender, noted and replaced by our return path
     smtp_login_id: int | None = None
     template_id: int | None = None  # fills subject, html and text where they are empty
     list_id: int | None = None  # every active subscriber of the list instead of To, Cc and Bcc

@@ -37,7 +37,7 @@ class Trip:
     hosts: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Seen:
     at_ms: int
     refused: bool

@@ -25,11 +25,11 @@ from gateway.services import (
     clearances,
     journal,
     lanes,
+    lessons,
     outcomes,
     recovery,
     senders,
     shaping,
-    suppression_undo,
     tls_policies,
 )
 from gateway.services.destinations import Job, Learned
@@ -79,6 +79,7 @@ class Engine:
         self._stuck: list[Done] = []  # outcomes that the database does not take
         self._born = time.monotonic()
         self._limits_at = -inf
+        self._wide = False  # the last claim went back nearly whole: whoever waits behind such rows should not wait long
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
         self._transports_lock = threading.Lock()
@@ -112,7 +113,7 @@ class Engine:
                 with self._change:
                     self._change.wait(0.02)
                 continue
-            claimed = self._claim(min(room, lanes.BATCH))
+            claimed = self._claim(4 * lanes.BATCH if self._wide else min(room, lanes.BATCH))
             if claimed:
                 count += len(claimed)
                 self._take(claimed)
@@ -150,6 +151,11 @@ class Engine:
         try:
             placed = self._placed(claimed)
             gone = self._dispatcher.sift(placed)
+            if any(one.paused for one in gone):
+                # What a limit held is due again once that is canceled: it must not be put off by our memory of it.
+                self._look_at_limits(now=True)
+                gone = self._dispatcher.sift(placed)
+            self._wide = len(claimed) >= lanes.BATCH // 2 and len(gone) > 0.8 * len(claimed)
             away = {one.row.id for one in gone}
             places = {row.id: place for row, place in placed if row.id not in away}
             jobs = self._prepare([row for row in claimed if row.id in places])
@@ -168,7 +174,7 @@ class Engine:
                 self._change.notify_all()
         if gone:
             try:
-                _write_off(gone)  # here and now: what is not held any more makes room for the next claim
+                lessons.put_off(gone)  # here and now: what is not held any more makes room for the next claim
                 self._forget(*((one.row.id, one.row.fence) for one in gone))
             except Exception:
                 with self._change:
@@ -177,9 +183,14 @@ class Engine:
     def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:
         """Where each belongs; those to which no way can be built have failed already."""
         placed: list[tuple[Claimed, Place]] = []
+        known: dict[tuple[str, str], Place] = {}
         for row in claimed:
+            key = (row.route, row.rcpt.rpartition("@")[2])
             try:
-                placed.append((row, self._dispatcher.place(row)))
+                place = known.get(key)
+                if place is None:
+                    place = known[key] = self._dispatcher.place(row)
+                placed.append((row, place))
             except Exception as error:
                 _log.exception("attempt_crashed", extra={"delivery": row.id})
                 self._finish(row, _ours(f"internal error: {type(error).__name__}"), "", clock.now_ms())
@@ -347,27 +358,15 @@ class Engine:
 
     def _draw_conclusions(self, learned: list[Learned]) -> None:
         """Write the limits that replies asked for; take back what a surge of refusals did to its recipients."""
-        latest = {(one.lesson.target, one.lesson.rule): one.lesson for one in learned if one.lesson is not None}
         try:
-            for lesson in latest.values():
-                limit = shaping.learn(lesson)
-                if limit is not None:
-                    _log.warning("limit_learned", extra={"limit": limit.id, "target": limit.target, "rule": limit.rule})
-            for one in learned:
-                if one.undo is not None and one.undo.hosts and one.lesson is not None:
-                    suppression_undo.undo(
-                        rule_prefix=("bounce", "strikes"),
-                        from_ms=one.undo.from_ms,
-                        mx_hosts=one.undo.hosts,
-                        by=f"breaker:{one.lesson.target}",
-                    )
+            lessons.conclude(learned)
             self._look_at_limits(now=True)
         except db.StoreUnavailable:
             with self._change:
                 self._learned += learned  # its outcomes are written before, so this comes round
             time.sleep(_DATABASE_PAUSE_S)
         except Exception:
-            _log.exception("limits_not_written", extra={"limits": len(latest)})
+            _log.exception("limits_not_written", extra={"lessons": len(learned)})
 
     def _settle(
         self,
@@ -388,7 +387,7 @@ class Engine:
                 lanes.give_back(unstarted, leases)
                 self._forget(*unstarted)
                 unstarted = []
-                _write_off(put_off)
+                lessons.put_off(put_off)
                 self._forget(*((one.row.id, one.row.fence) for one in put_off))
                 return
             except db.StoreUnavailable:
@@ -453,19 +452,6 @@ class Engine:
         for thread in (*self._senders, self._flusher):
             thread.join(max(0.1, end - time.monotonic()))
         self._journal.close()
-
-
-def _write_off(put_off: list[PutOff]) -> None:
-    """Put deliveries back into the queue; those whose time is used up have failed."""
-    now = clock.now_ms()
-    late: dict[str, dict[int, int]] = {}
-    for one in put_off:
-        if one.row.expires_ms <= now:
-            late.setdefault(one.cause, {})[one.row.id] = one.row.fence
-    for cause, fences in late.items():
-        data = {"reason": f"its time was used up: {cause}"}
-        outcomes.settle(list(fences), DeliveryState.FAILED, EventKind.FAILED, data, fences=fences)
-    lanes.put_off([one for one in put_off if one.row.expires_ms > now])
 
 
 def _close_all(connections: Mapping[str, base.Connection]) -> None:

@@ -24,6 +24,7 @@ _AHEAD_S = 3.0  # as much as a destination takes in this time may wait for it in
 _HOLD_S = 2.5  # until the row of a limit just learned has come round
 _BULK_TURN = 5  # every so many messages one of bulk goes before the transactional ones
 _GREYLISTED = re.compile(r"gr[ae]y-?list|postgrey", re.IGNORECASE)
+_ADDRESS = re.compile(r"[^\s<>@,;:()\"']{1,64}@[A-Za-z0-9.-]{1,253}")
 _REPLY = 300
 
 
@@ -44,6 +45,9 @@ class Learned:
     surge: bool = False
     lesson: Lesson | None = None
     undo: breaker.Trip | None = None
+
+
+_NOTHING = Learned()
 
 
 @dataclass(slots=True, eq=False)
@@ -146,14 +150,15 @@ class Destination:
         """The time at which one more message may find room: each that is put off moves it on."""
         connections = self.cap if self.proven else None  # it may earn more meanwhile: better early than idle
         step_ms = int(1000 * self.seconds_each(now_s, connections))
-        at_ms = max(self.horizon_ms.get(bulk, 0), now_ms + 2000) + step_ms
+        soon_ms = now_ms + (2000 if self.is_slow(now_s) else 1000)
+        at_ms = max(self.horizon_ms.get(bulk, 0), soon_ms) + step_ms
         self.horizon_ms[bulk] = min(at_ms, now_ms + 3_600_000)
         return at_ms
 
     # --- what it is told, and what it says -----------------------------------------------------
 
     def obey(self, limits: Iterable[Limit]) -> None:
-        """Take over the limits that hold for it; each was given to all processes and is shared out."""
+        """Take over the limits that hold for it; each is for all processes of the host and is shared out."""
         self.pause, self.narrow = None, None
         self._few, interval_s, tripped = 1_000_000, 0.0, False
         for limit in limits:
@@ -178,7 +183,7 @@ class Destination:
         began_s = self.running.pop(worker, now_s)
         took_s = now_s - began_s
         if outcome.category == classify.OURS and outcome.code is None:
-            return Learned()
+            return _NOTHING
         answered = outcome.code is not None
         if answered or took_s > 1:  # what was not even tried says nothing of its speed
             self.pace_s = took_s if not self.pace_s else (1 - _WEIGHT) * self.pace_s + _WEIGHT * took_s
@@ -195,12 +200,17 @@ class Destination:
     def _learn(self, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
         refused = outcome.result is Result.BOUNCED and (outcome.code or 0) >= 500
         if not self.group or not (refused or outcome.result in (Result.DELIVERED, Result.DEFERRED)):
-            return Learned()
-        reply = " ".join(outcome.reply.split())[:_REPLY]
-        said = f"{outcome.code or ''} {outcome.enhanced} {reply}".replace("  ", " ").strip()
+            return _NOTHING
+        if outcome.result is Result.DELIVERED:
+            self.breaker.note(refused=False, reply="", host="", at_ms=started_ms)
+            return _NOTHING
+        # Whoever waits for this destination may read it: addresses of others are nobody's business.
+        reply = " ".join(_ADDRESS.sub("…", outcome.reply[:4096]).split())[:_REPLY]
+        enhanced = "" if reply.startswith(outcome.enhanced) else outcome.enhanced
+        said = " ".join(part for part in (str(outcome.code or ""), enhanced, reply) if part)
         now_ms = clock.now_ms()
         trip = None
-        if refused or outcome.result is Result.DELIVERED:
+        if refused:
             host = outcome.remote.partition("[")[0].lower()
             trip = self.breaker.note(refused=refused, reply=said, host=host, at_ms=started_ms)
         surge = refused and self.breaker.distrusts
@@ -210,9 +220,7 @@ class Destination:
                 self.group, breaker.RULE, reply_rules.PAUSE, 0, now_ms + 1000 * trip.seconds, trip.cause, started_ms
             )
             return Learned(surge, lesson, trip)
-        rule = None
-        if outcome.result is not Result.DELIVERED:
-            rule = reply_rules.find(outcome.code, outcome.enhanced, outcome.reply)
+        rule = reply_rules.find(outcome.code, outcome.enhanced, outcome.reply)
         if rule is None:
             return Learned(surge)
         if rule.kind == reply_rules.PAUSE:

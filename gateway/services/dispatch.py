@@ -15,6 +15,7 @@ import orjson
 
 from gateway import clock, ids
 from gateway.dns import mx_groups
+from gateway.mail import reply_rules
 from gateway.services import shaping
 from gateway.services.destinations import Destination, Job, Learned
 from gateway.services.directory import Directory
@@ -31,6 +32,7 @@ IDLE_S = 10.0
 """How long a thread keeps its connection without a message."""
 
 _LEAVE_S = 60.0  # after which a thread that has nothing to do ends
+_SWEEP_S = 10.0
 _STREAK = 20  # messages to one destination in a row while others wait for a thread
 _CAUSE = 400
 
@@ -78,6 +80,8 @@ class Dispatcher:
         self._idle: list[Worker] = []
         self._workers = 0
         self._limits: dict[tuple[str, str], list[Limit]] = {}
+        self._obeyed: Sequence[Limit] = ()
+        self._swept_s = time.monotonic()
         self._closed = False
 
     # --- what comes in -------------------------------------------------------------------------
@@ -95,6 +99,7 @@ class Dispatcher:
         """Those of a batch for which there is no room now; the others may be made ready and `add`ed."""
         now_s, now_ms = time.monotonic(), clock.now_ms()
         counts: dict[tuple[Place, bool], int] = {}
+        room: dict[tuple[Place, bool], int] = {}  # of those that stay as free as they are, whatever else comes
         gone: list[PutOff] = []
         with self._lock:
             held = self._held_back(now_s)
@@ -103,6 +108,11 @@ class Dispatcher:
                 ahead = counts.get(key)
                 if ahead is None:
                     ahead = counts[key] = self._count(place, row.is_bulk)
+                    if isinstance(place, Destination) and place.pause is None and not self._is_doubtful(place, now_s):
+                        room[key] = self._room(place, held, now_s)
+                if ahead < room.get(key, 0):
+                    counts[key] += 1
+                    continue
                 # What a vanished holder may have sent, and what a person was asked about, is judged first.
                 judged = row.was in (DeliveryState.CLAIMED, DeliveryState.HELD)
                 refusal = None if judged else self._refusal(row, place, ahead, held, now_s, now_ms)
@@ -128,7 +138,11 @@ class Dispatcher:
                         self._pending.setdefault(domain, []).append(job)
                         continue
                     place = self._destination_locked(group, domain, single=False)
-                self._enqueue(place, job)
+                    self._take_in(place, job, now_s)
+                elif place.pause is not None:  # since it was sifted
+                    self._take_in(place, job, now_s)
+                else:
+                    self._enqueue(place, job)
                 touched[place] = None
             for place in touched:
                 self._call(place, now_s)
@@ -139,21 +153,24 @@ class Dispatcher:
         group = self._directory.group(domain)
         if group is None:
             return
-        now_s, now_ms = time.monotonic(), clock.now_ms()
+        now_s = time.monotonic()
         with self._lock:
             jobs = self._pending.pop(domain, [])
             if not jobs:
                 return
             place = self._destination_locked(group, domain, single=False)
-            held = self._held_back(now_s)
             for job in jobs:
-                ahead = self._count(place, job.claimed.is_bulk)
-                refusal = self._refusal(job.claimed, place, ahead, held, now_s, now_ms)
-                if refusal is not None:
-                    self._put_off.append(refusal)
-                else:
-                    self._enqueue(place, job)
+                self._take_in(place, job, now_s)
             self._call(place, now_s)
+
+    def _take_in(self, place: Destination, job: Job, now_s: float) -> None:
+        """Queue a job whose destination was not known when it was sifted, or put it off."""
+        ahead = self._count(place, job.claimed.is_bulk)
+        refusal = self._refusal(job.claimed, place, ahead, self._held_back(now_s), now_s, clock.now_ms())
+        if refusal is not None:
+            self._put_off.append(refusal)
+        else:
+            self._enqueue(place, job)
 
     def _destination(self, group: str, domain: str, *, single: bool) -> Destination:
         with self._lock:
@@ -206,7 +223,7 @@ class Dispatcher:
                 return 1 if held < soft else 0
             if place.proven:
                 return max(8 if held >= soft else self.capacity // 4, min(ahead, self.capacity))
-        return 0 if held >= hard else 2 if held >= soft else self.capacity // 4
+        return 0 if held >= hard else 2 if held >= soft else max(self.capacity // 4, soft - held)
 
     def _refusal(self, row: Claimed, place: Place, ahead: int, held: int, now_s: float, now_ms: int) -> PutOff | None:
         """Why a delivery does not go on now, if so."""
@@ -219,7 +236,7 @@ class Dispatcher:
         if ahead < self._room(place, held, now_s):
             return None
         if isinstance(place, str):
-            due_ms = now_ms + 2000 + _jittered(2000)
+            due_ms = now_ms + 1000 + _jittered(2000)
             return _put_off(row, due_ms, now_ms, f"the mail exchangers of {place} are being looked up", None, due_ms)
         at_ms = place.put_off_ms(bulk=row.is_bulk, now_s=now_s, now_ms=now_ms)
         due_ms = min(at_ms + _jittered((at_ms - now_ms) // 5), now_ms + _step_ms())
@@ -382,9 +399,12 @@ class Dispatcher:
             return free
         if self._workers >= self.threads or len(place.holders) + place.called >= most:
             return None
-        self._workers += 1
         made = Worker(self._lock)
-        self._start(made)
+        try:
+            self._start(made)
+        except RuntimeError:  # the system gives no more threads: those that are there go on
+            return None
+        self._workers += 1
         return made
 
     # --- time and limits -------------------------------------------------------------------------
@@ -401,9 +421,11 @@ class Dispatcher:
                         if refusal is not None:
                             self._put_off.append(refusal)
                 self._call(place, now_s)
-            for key, place in list(self._destinations.items()):
-                if not (place.waiting or place.running or place.called) and now_s - place.used_s > FORGET_S:
-                    del self._destinations[key]
+            if now_s - self._swept_s > _SWEEP_S:
+                self._swept_s = now_s
+                for key, place in list(self._destinations.items()):
+                    if not (place.waiting or place.running or place.called) and now_s - place.used_s > FORGET_S:
+                        del self._destinations[key]
             gone, self._put_off = self._put_off, []
             return gone
 
@@ -411,6 +433,9 @@ class Dispatcher:
         """These hold from now on; what is paused leaves the queues."""
         now_s, now_ms = time.monotonic(), clock.now_ms()
         with self._lock:
+            if limits == self._obeyed:
+                return
+            self._obeyed = limits
             before = {target for scope, target in self._limits if scope == shaping.DOMAIN}
             self._limits = {}
             for limit in limits:
@@ -458,7 +483,8 @@ def _put_off(row: Claimed, due_ms: int, now_ms: int, cause: str, limit: Limit | 
         "until_ms": until_ms,
         "cause": cause[:_CAUSE],
     }
-    return PutOff(row, due_ms, orjson.dumps(verdict).decode(), cause)
+    paused = limit is not None and limit.kind == reply_rules.PAUSE
+    return PutOff(row, due_ms, orjson.dumps(verdict).decode(), cause, paused)
 
 
 def _jittered(ms: int) -> int:

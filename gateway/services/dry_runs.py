@@ -119,7 +119,7 @@ def _tell(prepared: Prepared, admitted: Admitted) -> DryRun:
     stored: Stored = {"gate": verdicts.SIGNING, "rule": "dkim", "selectors": [key.selector for key in keys]}
     message, failure = b"", None
     try:
-        message = _render(prepared, bool(keys))
+        message = _render(prepared, going[0] if going else "", bool(keys))
     except errors.InvalidTemplate as error:  # the first subscriber's fields: that delivery alone would fail
         failure = error
     if failure is not None:
@@ -150,14 +150,16 @@ def _recipients(prepared: Prepared, admitted: Admitted) -> list[Recipient]:
     return [Recipient(rcpt, blocked.get(rcpt)) for rcpt in some]
 
 
-def _render(prepared: Prepared, signed: bool) -> bytes:
+def _render(prepared: Prepared, rcpt: str, signed: bool) -> bytes:
     """The message of the first recipient who would get one."""
     draft, sender = prepared.draft, prepared.sender
     stored = rendering.Stored(
         0, ids.new_uuid(), sender.id, draft.subject, messages.headers(draft), prepared.now_ms, prepared.caller.live,
         prepared.kind, prepared.body,
+        track_links=sender.track_links if draft.track_links is None else draft.track_links,
+        track_opens=sender.track_opens if draft.track_opens is None else draft.track_opens,
     )  # fmt: skip
-    rcpt, fields = "", None
+    fields = None
     if prepared.first is not None:
         rcpt, fields = prepared.first.email, prepared.first.fields
     return stored.rendered(0, rcpt, fields) if signed else stored.composed(0, rcpt, fields)

@@ -157,6 +157,7 @@ def _standing_still(one: Fate) -> str:
 
 
 def _cause(one: Fate) -> str:
-    """The words of the limit, and which it is."""
-    parts = [str(one.waiting[name]) for name in ("cause", "limit") if one.waiting.get(name) not in (None, "")]
-    return ": ".join(parts)
+    """The words of the limit, and its number, by which an operator finds it."""
+    limit = one.waiting.get("limit")
+    parts = [str(one.waiting.get("cause") or "")] + ([f"limit {limit}"] if limit not in (None, "") else [])
+    return ", ".join(part for part in parts if part)

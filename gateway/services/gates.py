@@ -123,6 +123,8 @@ def _auth(caller: Caller, draft: Draft) -> verdicts.Stored:
         how = {"rule": "smtp_login", "id": draft.smtp_login_id}
     else:
         how = {"rule": "account", "id": caller.account_id}
+    if draft.mail_from is not None:
+        how["mail_from"] = draft.mail_from
     return {"gate": verdicts.AUTH, **how, "live": caller.live}
 
 

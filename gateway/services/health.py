@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from gateway import clock
-from gateway.services import scratchpad, shaping
+from gateway.services import delivery_times, scratchpad, shaping
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, LaneKind
 
@@ -64,7 +64,8 @@ def snapshot() -> dict[str, Any]:
 
     `queue` {state: deliveries waiting}, `overdue_seconds` of the oldest delivery that is due and not yet
     claimed, `events` {word: total}, `webhook_backlog` rows waiting, `limits` that hold and how many destinations
-    are `paused`.
+    are `paused`,
+    `delivery_times` since yesterday.
     """
     now = clock.now_ms()
     queue = {DeliveryState(state).name.lower(): int(n) for state, n in db.rows(_BY_STATE)}
@@ -74,5 +75,6 @@ def snapshot() -> dict[str, Any]:
         "overdue_seconds": max(0, now - int(oldest)) / 1000 if oldest is not None else 0.0,
         "events": {EventKind(kind).word: int(n) for kind, n in db.rows(_EVENTS)},
         "webhook_backlog": int(db.rows(_BACKLOG)[0][0]),
+        "delivery_times": delivery_times.of_all(),
         **shaping.figures(),
     }

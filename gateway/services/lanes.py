@@ -200,6 +200,7 @@ class PutOff:
     due_ms: int
     verdict: str
     cause: str
+    paused: bool = False  # by a limit, which may have been canceled this very moment
 
 
 def put_off(some: Sequence[PutOff]) -> int:

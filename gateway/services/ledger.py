@@ -12,10 +12,13 @@ from typing import Any
 
 import orjson
 
-from gateway import clock, ids, jobs
-from gateway.services import webhooks
+from gateway import clock
+from gateway.services import webhook_outbox
 from models import database as db
 from models.vocabulary import EventKind, FacetKind
+
+BEYOND = 0
+"""Stands for a kind: recipients of an hour's accepted messages beyond the first of each."""
 
 _CHUNK = 200
 _TAG_LENGTH = 190
@@ -27,6 +30,8 @@ _FACETS = {
     "verdict": FacetKind.VERDICT,
     "url": FacetKind.URL,
 }
+LOGGED = {"sqlite": "NULL", "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"}
+"""The server's own time in milliseconds: the clocks of several hosts differ."""
 _QUEUE_ID = re.compile(r"\b(?=[\w.-]*\d)[\w-]{8,}(?:\.[\w-]+)*\b|<[^>]*>|\b\d{5,}\b")
 
 
@@ -47,6 +52,7 @@ class Fact:
     data: dict[str, Any] | None = None
     tags: Sequence[str] = ()
     told: bool = True
+    waited_ms: int | None = None  # delivered: since the message was accepted, or since its time had come
 
 
 def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
@@ -82,12 +88,14 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
 def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:
     """Insert and return the ids in order: one statement allots one run of ids on each database."""
     allotted: list[int] = []
+    tx.hasten()
+    mark = f"(?,?,?,?,?,?,?,?,?,?,?,{LOGGED[tx.dialect]})"
     for start in range(0, len(rows), _CHUNK):
         some = rows[start : start + _CHUNK]
-        marks = ",".join(["(?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
+        marks = ",".join([mark] * len(some))
         cursor = tx.execute(
             "INSERT INTO event (account_id, domain_id, kind, at_ms, message_id, delivery_id, rcpt, mx_id, reply_id,"
-            f" ip, data) VALUES {marks}",
+            f" ip, data, logged_ms) VALUES {marks}",
             [value for row in some for value in row],
         )
         if tx.dialect == "sqlite":  # lastrowid is the last of the run
@@ -104,28 +112,18 @@ def _increment() -> int:
 
 
 def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -> None:
-    endpoints = webhooks.matching(
+    endpoints = webhook_outbox.matching(
         tx, domain_ids={fact.domain_id for fact in facts}, account_ids={fact.account_id for fact in facts}
     )
     if not endpoints:
         return
-    now = clock.now_ms()
     rows = [
-        (ids.new_uuid().bytes, endpoint.id, fact.message_id, event_id, now, now)
+        (endpoint.id, fact.message_id, event_id)
         for fact, event_id in zip(facts, event_ids, strict=True)
         for endpoint in endpoints
-        if fact.told
-        and endpoint.account_id == fact.account_id
-        and endpoint.domain_id in (None, fact.domain_id)
-        and endpoint.kinds & (1 << fact.kind)
+        if fact.told and endpoint.hears(fact.account_id, fact.domain_id, fact.kind)
     ]
-    if rows:
-        tx.executemany(
-            "INSERT INTO webhook_delivery (uuid, webhook_id, message_id, event_id, due_ms, created_ms, state, fence,"
-            " attempts, last_error) VALUES (?, ?, ?, ?, ?, ?, 'live', 0, 0, '')",
-            rows,
-        )
-        tx.after_commit(lambda: jobs.ring(jobs.WEBHOOKS), key=jobs.WEBHOOKS)
+    webhook_outbox.put(tx, rows)
 
 
 def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
@@ -138,15 +136,21 @@ def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
 
 
 def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
-    """What accepting one message to one recipient says is in the counters: nothing is added to its transaction."""
     counts: Counter[tuple[Any, ...]] = Counter()
     for fact, reply_id in zip(facts, reply_ids, strict=True):
         day = clock.day_number(fact.at_ms)
+        hour = (fact.domain_id, int(FacetKind.HOUR), day, f"{fact.at_ms % clock.DAY_MS // clock.HOUR_MS:02d}")
+        counts[(*hour, int(fact.kind))] += 1
         if fact.kind is EventKind.ACCEPTED:
             more = int((fact.data or {}).get("recipients", 1)) - 1
-            for tag in _tags(fact) if more > 0 else ():
-                counts[(fact.domain_id, int(FacetKind.RECIPIENTS), day, tag, int(fact.kind))] += more
+            if more > 0:
+                counts[(*hour, BEYOND)] += more
+                for tag in _tags(fact):
+                    counts[(fact.domain_id, int(FacetKind.RECIPIENTS), day, tag, int(fact.kind))] += more
             continue
+        if fact.waited_ms is not None:
+            value = str(delivery_times.step(fact.waited_ms))
+            counts[(fact.domain_id, int(FacetKind.DELIVERY_TIME), day, value, int(fact.kind))] += 1
         values = [
             (FacetKind.RECIPIENT_DOMAIN, fact.rcpt.rpartition("@")[2].lower()),
             (FacetKind.MX, fact.mx),

@@ -122,11 +122,12 @@ def login_key(door: str, username: str, ip: str) -> str:
 
     Of an IPv6 address its /64 counts: that is what one customer of a provider has, addresses without end.
     """
-    who = f"{username.strip().lower()}\0{_network(ip)}"
+    who = f"{username.strip().lower()}\0{network(ip)}"
     return f"{door}:" + hashlib.sha256(who.encode("utf-8", "replace")).hexdigest()[:40]
 
 
-def _network(ip: str) -> str:
+def network(ip: str) -> str:
+    """What is counted as one peer: an IPv4 address, the /64 of an IPv6 address."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
@@ -137,15 +138,20 @@ def _network(ip: str) -> str:
     return str(mapped) if mapped is not None else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
-def check_login(who: str) -> None:
-    """Raises `RateLimited` once too many logins of `who` have failed."""
-    if not _limiter.test(_login_limit(), who):
-        raise _too_many_logins(who)
+def address_key(door: str, ip: str) -> str:
+    """What the failed logins of one address are counted under, whatever names it tries."""
+    return f"{door}@{network(ip)}"
 
 
-def note_failure(who: str) -> None:
+def check_login(who: str, times: int = 1) -> None:
+    """Raises `RateLimited` once too many logins of `who` have failed; `times` as many are allowed as of one name."""
+    if not _limiter.test(_login_limit(times), who):
+        raise _too_many_logins(who, times)
+
+
+def note_failure(who: str, times: int = 1) -> None:
     """Count a failed login."""
-    _limiter.hit(_login_limit(), who)
+    _limiter.hit(_login_limit(times), who)
 
 
 def attempt_login(who: str) -> None:
@@ -159,15 +165,15 @@ def forgive(who: str) -> None:
     _limiter.clear(_login_limit(), who)
 
 
-def _login_limit() -> RateLimitItem:
-    return RateLimitItemPerMinute(config.settings().login_attempts, LOGIN_MINUTES, namespace="login")
+def _login_limit(times: int = 1) -> RateLimitItem:
+    return RateLimitItemPerMinute(config.settings().login_attempts * times, LOGIN_MINUTES, namespace="login")
 
 
-def _too_many_logins(who: str) -> errors.RateLimited:
-    reset = _limiter.get_window_stats(_login_limit(), who).reset_time
+def _too_many_logins(who: str, times: int = 1) -> errors.RateLimited:
+    reset = _limiter.get_window_stats(_login_limit(times), who).reset_time
     seconds = max(1, round(reset - clock.now_ms() / 1000))
     return errors.RateLimited(
         f"Too many failed logins. Wait for {seconds} seconds.",
         retry_after=seconds,
-        attempts=config.settings().login_attempts,
+        attempts=config.settings().login_attempts * times,
     )

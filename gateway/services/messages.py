@@ -194,6 +194,8 @@ def _facts(tx: db.Transaction, message_id: int, prepared: Prepared, admitted: Ad
     base: dict[str, Any] = {"recipients": admitted.count}
     if prepared.draft.list_id is not None:
         base["list"] = prepared.draft.list_id
+    if prepared.draft.mail_from is not None:
+        base["mail_from"] = prepared.draft.mail_from
     if prepared.draft.metadata:
         base["metadata"] = prepared.draft.metadata
     facts = [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, errors
+from gateway.services import webhook_outbox
 from gateway.services.identity import Caller
 from models import database as db
 from models.database import Transaction
@@ -33,11 +34,15 @@ class Notice:
 def record(
     tx: Transaction, kind: NoticeKind, *, account_id: int, domain_id: int | None = None, data: Mapping[str, Any]
 ) -> None:
-    """Write the fact with the change that makes it true; it is logged once that is committed."""
-    tx.execute(
+    """Write the fact with the change that makes it true, for the webhooks that ask for it too.
+
+    It is logged once that is committed.
+    """
+    made = tx.execute(
         "INSERT INTO notice (account_id, domain_id, kind, at_ms, data) VALUES (?, ?, ?, ?, ?)",
         (account_id, domain_id, kind.value, clock.now_ms(), json.dumps(data)),
     )
+    webhook_outbox.put_notice(tx, kind, notice_id=made.lastrowid, account_id=account_id, domain_id=domain_id)
     extra = {"kind": kind.value, "account_id": account_id, "domain_id": domain_id, "facts": dict(data)}
     tx.after_commit(lambda: _log.info("notice", extra=extra))
 
@@ -75,3 +80,14 @@ def list_(
         [*params, min(count, MOST_LISTED)],
     )
     return [Notice(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in found]
+
+
+def load(notice_ids: Sequence[int]) -> dict[int, Notice]:
+    """The notices with those ids; one that is gone is left out."""
+    if not notice_ids:
+        return {}
+    found = db.rows(
+        f"SELECT id, domain_id, kind, at_ms, data FROM notice WHERE id IN ({', '.join('?' * len(notice_ids))})",
+        notice_ids,
+    )
+    return {row[0]: Notice(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in found}

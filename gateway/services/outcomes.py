@@ -80,6 +80,7 @@ class _Row:
     struck: bool  # its recipient has strikes
     tags: list[str]
     metadata: dict[str, Any] | None
+    since_ms: int | None  # when it was accepted, or when its time came
 
 
 def apply(done: Sequence[Done]) -> None:
@@ -148,17 +149,18 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
             f" WHERE id IN ({','.join('?' * len(some))}) ORDER BY id{lock}",
             some,
         )
-    messages: dict[int, tuple[list[str], dict[str, Any] | None]] = {}
+    messages: dict[int, tuple[list[str], dict[str, Any] | None, int | None]] = {}
     wanted = sorted({row[2] for row in deliveries})
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
-        for message_id, tags, metadata in tx.rows(
-            f"SELECT id, tags, metadata FROM message WHERE id IN ({','.join('?' * len(some))})", some
+        for message_id, tags, metadata, created_ms, send_at_ms in tx.rows(
+            f"SELECT id, tags, metadata, created_ms, send_at_ms FROM message WHERE id IN ({','.join('?' * len(some))})", some
         ):
-            messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None)
+            since_ms = max(created_ms, send_at_ms or 0)
+            messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None, since_ms)
     for row in deliveries:
         if row[9] == DeliveryState.CLAIMED:
-            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None)))  # type: ignore[call-arg]
+            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None, None)))  # type: ignore[call-arg]
     return found
 
 
@@ -289,7 +291,13 @@ def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any])
         reply="" if kind is EventKind.DELIVERED else one.outcome.reply,
         data=data,
         tags=row.tags,
+        waited_ms=_waited_ms(one, row) if kind is EventKind.DELIVERED else None,
     )
+
+
+def _waited_ms(one: Done, row: _Row) -> int | None:
+    """Until the remote's 250, which was written down a moment later."""
+    return None if row.since_ms is None else max(0, one.started_ms + one.ms - row.since_ms)
 
 
 def settle(

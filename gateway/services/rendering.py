@@ -11,9 +11,9 @@ from uuid import UUID
 import orjson
 
 from gateway import clock
-from gateway.mail import compose, container, dkim
+from gateway.mail import compose, container, dkim, html_parts, rewrite
 from gateway.mail.draft import Attachment, Mailbox
-from gateway.services import contents, gates, personal, senders
+from gateway.services import contents, gates, personal, senders, tracking_links
 from models import database as db
 
 
@@ -34,22 +34,32 @@ class Stored:
     live: bool
     kind: str
     content: bytes
+    track_links: bool = False
+    track_opens: bool = False
     _bytes: bytes | None = None
     _parts: tuple[str | None, str | None, list[Attachment]] | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _split: html_parts.Split | None = None
+    _compiled: dict[tuple[str, bool], rewrite.Compiled | None] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.RLock)
 
     @property
     def personal(self) -> bool:
         """Whether each recipient gets a message of their own: it went to a list."""
         return "list" in self.headers
 
-    def rendered(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
-        """The whole signed message, CRLF lines; made once, whichever thread asks first.
+    @property
+    def individual(self) -> bool:
+        """Whether the bytes of each delivery are its own."""
+        return self.personal or self._tracked()
 
-        To a list it is made for each, `rcpt` with the JSON of their `fields`, and has an id of its own
-        (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a subscriber's fields make the template fail.
+    def rendered(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
+        """The whole signed message, CRLF lines; made once for all, whichever thread asks first, where it may be.
+
+        What is tracked is made for each. To a list it is made for each too, `rcpt` with the JSON of their `fields`,
+        and has an id of its own (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a subscriber's fields make the
+        template fail.
         """
-        if self.personal:
+        if self.individual:
             return _sign(self.domain_id, self.composed(delivery_id, rcpt, fields))
         with self._lock:
             if self._bytes is None:
@@ -58,23 +68,79 @@ class Stored:
 
     def composed(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
         """The message that `rendered` signs."""
-        return self._personal(delivery_id, rcpt, orjson.loads(fields or "{}")) if self.personal else self._render()
+        if self.kind == gates.KIND_MIME:
+            return self._mime(delivery_id, rcpt)
+        html, text, attachments = self._own_parts()
+        subject, message_id = self.subject, str(self.uuid)
+        to = [_box(pair) for pair in self.headers.get("to", ())]
+        if self.personal:
+            variables = {**self.headers.get("variables", {}), **orjson.loads(fields or "{}"), "email": rcpt}
+            made = personal.render(self.subject, html, text, variables)
+            subject, html, text = made["subject"], made["html"], made["text"]
+            message_id, to = f"{self.uuid}.{delivery_id}", [Mailbox(rcpt)]
+        html, text, headers = self._variant(delivery_id, rcpt, html, text, [])
+        return self._compose(message_id, subject, html, text, attachments, to, headers)
 
-    def _personal(self, delivery_id: int, rcpt: str, fields: dict[str, Any]) -> bytes:
+    def _variant(
+        self, delivery_id: int, rcpt: str, html: str | None, text: str | None, headers: list[tuple[str, str]]
+    ) -> tuple[str | None, str | None, list[tuple[str, str]]]:
+        """The bodies and the further header fields of one delivery; what differs between two makes `individual`."""
+        if html is not None:
+            html = self._tracking(delivery_id, html, opens=self.track_opens)
+        return html, text, headers
+
+    def _tracking(self, delivery_id: int, html: str, *, opens: bool) -> str:
+        compiled = self._compile(html, opens=opens)
+        if compiled is None:
+            return html
+        return tracking_links.fill(compiled, tracking_links.base_url(senders.sender(self.domain_id)), delivery_id)
+
+    def _compile(self, html: str, *, opens: bool) -> rewrite.Compiled | None:
+        """Remembered where the text is the same for everybody."""
+        if not (self.track_links or opens):
+            return None
+        own = tracking_links.base_url(senders.sender(self.domain_id)) + tracking_links.PATH
+        if self.personal:
+            return rewrite.compile(html, links=self.track_links, opens=opens, own=own)
+        with self._lock:
+            if (html, opens) not in self._compiled:
+                made = rewrite.compile(html, links=self.track_links, opens=opens, own=own)
+                self._compiled[(html, opens)] = made
+            return self._compiled[(html, opens)]
+
+    def _tracked(self) -> bool:
+        if not (self.track_links or self.track_opens):
+            return False
+        if self.kind == gates.KIND_MIME:
+            texts = [part.text for part in self._own_split().parts]
+        else:
+            html = self._own_parts()[0]
+            texts = [] if html is None else [html]
+        return any(
+            self._compile(text, opens=self.track_opens and not index) is not None for index, text in enumerate(texts)
+        )
+
+    def _mime(self, delivery_id: int, rcpt: str) -> bytes:
+        """As it was submitted, but for what is this delivery's: its header fields stand on top."""
+        parts = self._own_split().parts if self.track_links or self.track_opens else ()
+        html, _, headers = self._variant(delivery_id, rcpt, parts[0].text if parts else None, None, [])
+        message = self.content
+        if parts and html is not None:
+            others = [self._tracking(delivery_id, part.text, opens=False) for part in parts[1:]]
+            message = self._own_split().joined([html, *others])
+        return compose.header_lines(headers) + message
+
+    def _own_parts(self) -> tuple[str | None, str | None, list[Attachment]]:
         with self._lock:
             if self._parts is None:
                 self._parts = container.deserialise(self.content)
-            html, text, attachments = self._parts
-        variables = {**self.headers.get("variables", {}), **fields, "email": rcpt}
-        made = personal.render(self.subject, html, text, variables)
-        parts = made["html"], made["text"], attachments
-        return self._compose(f"{self.uuid}.{delivery_id}", made["subject"], *parts, [Mailbox(rcpt)])
+            return self._parts
 
-    def _render(self) -> bytes:
-        if self.kind == gates.KIND_MIME:
-            return self.content
-        to = [_box(pair) for pair in self.headers.get("to", ())]
-        return self._compose(str(self.uuid), self.subject, *container.deserialise(self.content), to)
+    def _own_split(self) -> html_parts.Split:
+        with self._lock:
+            if self._split is None:
+                self._split = html_parts.split(self.content)
+            return self._split
 
     def _compose(
         self,
@@ -84,6 +150,7 @@ class Stored:
         text: str | None,
         attachments: list[Attachment],
         to: list[Mailbox],
+        headers: list[tuple[str, str]],
     ) -> bytes:
         sender = senders.sender(self.domain_id)
         found = self.headers
@@ -96,7 +163,7 @@ class Stored:
             cc=[_box(pair) for pair in found.get("cc", ())],
             reply_to=[_box(pair) for pair in found.get("reply_to", ())],
             subject=subject,
-            headers=[(name, value) for name, value in found.get("custom", ())],
+            headers=[*((name, value) for name, value in found.get("custom", ())), *headers],
         )
 
 
@@ -119,16 +186,17 @@ def load(message_ids: Iterable[int]) -> dict[int, Stored]:
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         rows += db.rows(
-            "SELECT id, uuid, domain_id, subject, headers, created_ms, live, content_id FROM message"
+            "SELECT id, uuid, domain_id, subject, headers, created_ms, live, content_id,"
+            " track_links, track_opens FROM message"
             f" WHERE id IN ({','.join('?' * len(some))})",
             some,
         )
     bodies = contents.load(row[7] for row in rows)
     found: dict[int, Stored] = {}
-    for message_id, uuid, domain_id, subject, headers, created_ms, live, content_id in rows:
+    for message_id, uuid, domain_id, subject, headers, created_ms, live, content_id, links, opens in rows:
         kind, body = bodies.get(content_id, (gates.KIND_PARTS, b""))
         found[message_id] = Stored(
             message_id, UUID(bytes=bytes(uuid)), domain_id, subject, orjson.loads(headers), created_ms, bool(live),
-            kind, body,
+            kind, body, bool(links), bool(opens),
         )  # fmt: skip
     return found

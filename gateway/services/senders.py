@@ -57,6 +57,7 @@ class Sender:
     track_links: bool
     track_opens: bool
     require_tls: bool
+    tracking_host: str = ""  # '': that of the gateway
 
     @property
     def enabled(self) -> bool:
@@ -65,15 +66,16 @@ class Sender:
 
 def _load(domain_id: int) -> Sender | None:
     rows = db.rows(
-        "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls"
-        " FROM sender_domain WHERE id = ?",
+        "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls,"
+        " tracking_host FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track in rows:
         host = f"{subdomain}.{name}"
         return Sender(
-            found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls)
-        )
+            found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls),
+            track or "",
+        )  # fmt: skip
     return None
 
 

@@ -31,7 +31,9 @@ _ACTIVE = "canceled_ms IS NULL AND (until_ms IS NULL OR until_ms > ? OR pinned =
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`value` is of all processes together: messages a minute for `rate`, connections for `connections`.
+    """`value` is messages a minute for `rate`, connections for `connections`.
+
+    Each process of a host obeys its share, about: a busy one does not know of a quiet one, nor a host of another.
 
     `until_ms` None: until it is canceled, as where `pinned`.
     """
@@ -63,7 +65,7 @@ class Limit:
 class Lesson:
     """A limit that a reply or a surge of refusals asks for; `at_ms` is when the attempt began that taught it.
 
-    `value` 0 for connections means half of what `now` is, the connections that all processes may have.
+    `value` 0 for connections means half of what `now` is, the connections that all processes of the host may have.
     """
 
     target: str

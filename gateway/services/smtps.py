@@ -8,9 +8,9 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway import clock, errors, ids, vault
+from gateway import clock, config, errors, ids, vault
 from gateway.mail import address
-from gateway.services import limits
+from gateway.services import identity, limits
 from gateway.services.identity import Caller
 from gateway.services.senders import Recent
 from models import database as db
@@ -21,6 +21,9 @@ _USERNAME_LENGTH = 254
 _PASSWORD_MOST = 255
 _NAME_MOST = 255
 _TRUST_MS = 1000
+_RECIPIENTS_AT_LEAST = 100
+_NAMES_OF_ADDRESS = 10
+"""Failures of one address over those of one name from it: many applications may sit behind one address."""
 
 _log = logging.getLogger("commandpost.smtps")
 
@@ -211,18 +214,33 @@ def authenticate(*, username: str, password: str, ip: str) -> Login:
     """Who logs in with that name and password from `ip`.
 
     Raises `LoginFailed`, the same for an unknown name and a wrong password, and `RateLimited` after
-    too many failures of that name from that address.
+    too many failures of that name from that address, or of many names from it.
     """
     # MySQL compares without regard to spaces at the end, SQLite with.
     username = unicodedata.normalize("NFC", username).strip()
     who = limits.login_key("smtp", username, ip)
+    peer = limits.address_key("smtp", ip)
     limits.check_login(who)
+    limits.check_login(peer, _NAMES_OF_ADDRESS)
     known = _known.get(username) if 0 < len(username) <= _USERNAME_LENGTH else None
     given = vault.fingerprint(password)
     if not hmac.compare_digest(given, known.proof if known else "0" * len(given)) or known is None:
         limits.note_failure(who)
+        limits.note_failure(peer, _NAMES_OF_ADDRESS)
         raise errors.LoginFailed()
     return known
+
+
+def most_recipients(login: Login) -> int:
+    """How many envelope recipients one message may have: those of To, Cc and Bcc together, which SMTP does not tell
+    apart.
+
+    By the plan where it says so; else at least what RFC 5321 §4.5.3.1.8 wants. Raises `NotFound`.
+    """
+    plan, settings = identity.for_account(login.account_id).plan, config.settings()
+    pairs = (plan.max_to, settings.max_to), (plan.max_cc, settings.max_cc), (plan.max_bcc, settings.max_bcc)
+    most = sum(general if own is None else own for own, general in pairs)
+    return most if any(own is not None for own, _ in pairs) else max(_RECIPIENTS_AT_LEAST, most)
 
 
 def still_valid(login: Login) -> bool:

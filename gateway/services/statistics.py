@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, errors
-from gateway.services import domains
+from gateway.services import delivery_times, domains, ledger
+from gateway.services.delivery_times import Times
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import EventKind, FacetKind
 
 DAYS = 28
 """The period where the request names none."""
+HOUR_DAYS = 60
+"""How long the counts of single hours are kept."""
 TAGS_MOST = 1000
 """Tags of one answer, those with the most events."""
 _SPAN_MOST = 3660  # days of one answer
@@ -58,18 +61,25 @@ def period(from_ms: int | None, to_ms: int | None) -> Period:
     return Period(first, max(last, first - 1))
 
 
+Verdicts = dict[int, dict[str, int]]
+"""Opens and clicks by who made them: human, machine, unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class DomainStatistics:
     counts: Counts
     previous: Counts
     tags: dict[str, Counts]
+    times: Times
+    verdicts: Verdicts
 
 
 def of_domain(*, caller: Caller, domain_id: int, days: Period) -> DomainStatistics:
     """All counts, those of the previous period, and those by tag; raises `NotFound`."""
     domain = domains.find(caller=caller, domain_id=domain_id, past=True)
     found, before = _two_periods([domain.id], days)
-    return DomainStatistics(_sum(found), _sum(before), by_tag(domain.id, days))
+    tags, times = by_tag(domain.id, days), delivery_times.of(delivery_times.count([domain.id], days.first, days.last))
+    return DomainStatistics(_sum(found), _sum(before), tags, times, _verdicts([domain.id], days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +87,67 @@ class AccountStatistics:
     counts: Counts
     previous: Counts
     domains: list[tuple[int, str, Counts]]  # id and name of each domain that is not deleted
+    times: Times
+    verdicts: Verdicts
 
 
 def of_account(*, caller: Caller, days: Period) -> AccountStatistics:
     """The account's counts (deleted domains included) and those of each domain; of a domain's key only its own."""
-    ids = _domain_ids(caller)
+    ids = domain_ids(caller)
     found, before = _two_periods(ids, days)
     by_domain: defaultdict[int, dict[_Key, int]] = defaultdict(dict)
     for key, n in found.items():
         by_domain[key[0]][key] = n
     each = [(domain.id, domain.name, _sum(by_domain[domain.id])) for domain in domains.list_(caller=caller)]
-    return AccountStatistics(_sum(found), _sum(before), each)
+    times = delivery_times.of(delivery_times.count(ids, days.first, days.last))
+    return AccountStatistics(_sum(found), _sum(before), each, times, _verdicts(ids, days))
 
 
 def series(*, caller: Caller, domain_id: int | None, days: Period) -> list[tuple[int, Counts]]:
     """Day number and counts of every day, of a domain or of the whole account; raises `NotFound`."""
-    ids = _domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id, past=True).id]
+    ids = domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id, past=True).id]
     each: dict[int, Counts] = {day: {} for day in days.days}
     for (_, day, kind), n in _by_day(ids, days.days).items():
         each[day][kind] = each[day].get(kind, 0) + n
     return sorted(each.items())
+
+
+def hours(*, caller: Caller, domain_id: int | None, from_ms: int | None, to_ms: int | None) -> list[tuple[int, Counts]]:
+    """Begin of every hour (milliseconds) with its counts, by default those of the last two days.
+
+    Raises `NotFound`, and `Invalid` for more than the days that hours are kept for.
+    """
+    last = (clock.now_ms() if to_ms is None else to_ms) // clock.HOUR_MS
+    first = last - 2 * 24 + 1 if from_ms is None else from_ms // clock.HOUR_MS
+    if last - first >= HOUR_DAYS * 24:
+        raise errors.Invalid(f"StartDate and EndDate should be at most {HOUR_DAYS} days apart", field="StartDate")
+    ids = domain_ids(caller) if domain_id is None else [domains.find(caller=caller, domain_id=domain_id, past=True).id]
+    each: dict[int, Counts] = {hour: {} for hour in range(first, last + 1)}
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        for day, value, kind, n in db.rows(
+            f"SELECT day, value, kind, SUM(n) FROM facet{_PRIMARY[db.dialect()]}"
+            f" WHERE domain_id IN ({', '.join('?' * len(some))}) AND facet = ? AND day BETWEEN ? AND ?"
+            " GROUP BY day, value, kind",
+            (*some, int(FacetKind.HOUR), first // 24, last // 24),
+        ):
+            counts = each.get(day * 24 + int(value))
+            if counts is None:
+                continue
+            if kind in (EventKind.ACCEPTED, ledger.BEYOND):
+                counts[RECIPIENTS] = counts.get(RECIPIENTS, 0) + int(n)
+            if kind != ledger.BEYOND:
+                counts[kind] = counts.get(kind, 0) + int(n)
+    return [(hour * clock.HOUR_MS, counts) for hour, counts in sorted(each.items())]
+
+
+def _verdicts(ids: Sequence[int], days: Period) -> Verdicts:
+    found: Verdicts = {int(EventKind.OPENED): {}, int(EventKind.CLICKED): {}}
+    for id_ in ids:
+        for value, kind, n in facet_rows(id_, FacetKind.VERDICT, days):
+            if kind in found:
+                found[kind][value] = found[kind].get(value, 0) + n
+    return found
 
 
 def recipient_domains(
@@ -158,7 +209,8 @@ def _events(counts: Counts) -> int:
     return sum(n for kind, n in counts.items() if kind != RECIPIENTS)
 
 
-def _domain_ids(caller: Caller) -> list[int]:
+def domain_ids(caller: Caller) -> list[int]:
+    """The account's domains, deleted ones too; of a domain's key only its own."""
     if caller.domain_id is not None:
         return [domains.find(caller=caller, domain_id=caller.domain_id).id]
     rows = db.rows("SELECT id FROM sender_domain WHERE account_id = ?", (caller.account_id,))

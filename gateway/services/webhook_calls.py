@@ -11,9 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from gateway import clock, config, ids
-from gateway.services import domains, event_rows, webhook_claims, webhook_payload
+from gateway.services import domains, event_rows, notices, webhook_claims, webhook_payload, webhook_results
 from gateway.services.event_rows import EventRow
-from gateway.services.webhook_claims import Call, Claim, Done, Endpoint, Verdict
+from gateway.services.notices import Notice
+from gateway.services.webhook_claims import Call, Claim, Endpoint
+from gateway.services.webhook_results import Done, Verdict
 from gateway.transports import http_call
 from gateway.transports.http_call import Reply
 from models.database import StoreUnavailable
@@ -147,7 +149,7 @@ class _Run:
         self._changed = threading.Condition()
         self._chains: dict[int, _Chain] = {}
         self._queue: deque[_Chain] = deque()
-        self._events: dict[int, EventRow] = {}
+        self._facts: dict[int, EventRow | Notice] = {}  # by `Call.event_id`
         self._signing: dict[int, str] = {}  # domain → signing key
         self._endpoint: Endpoint | None = None
         self._done: list[Done] = []
@@ -188,7 +190,7 @@ class _Run:
         end = time.monotonic() + _OUTAGE_S
         while True:
             try:
-                webhook_claims.finish(self.webhook_id, token, done, verdict, release=release)
+                webhook_results.finish(self.webhook_id, token, done, verdict, release=release)
                 return
             except StoreUnavailable:
                 if time.monotonic() > end:
@@ -226,13 +228,15 @@ class _Run:
         return [call.id for call in self._chains[message_id].calls]
 
     def _load(self, claim: Claim) -> None:
-        events = event_rows.load([call.event_id for call in claim.calls])
+        events = event_rows.load([call.event_id for call in claim.calls if call.event_id > 0])
+        told = notices.load([-call.event_id for call in claim.calls if call.event_id < 0])
         wanted = {row.domain_id for row in events.values()} - self._signing.keys()
         if wanted:
             for domain in SenderDomain.select().where(SenderDomain.id.in_(sorted(wanted))):
                 self._signing[domain.id] = domains.signing_key(domain)
         with self._changed:
-            self._events |= events
+            self._facts |= events
+            self._facts |= {-id_: notice for id_, notice in told.items()}
 
     def _take(self, claim: Claim) -> None:
         """Queue the claimed calls, each behind the earlier ones of its message."""
@@ -272,8 +276,8 @@ class _Run:
                     if self._stop or not chain.calls:
                         return
                     call = chain.calls[0]
-                    row = self._events.pop(call.event_id, None)
-                done = self._tell(call, row)
+                    fact = self._facts.pop(call.event_id, None)
+                done = self._tell(call, fact)
                 with self._changed:
                     chain.calls.popleft()
                     self._note(done)
@@ -287,21 +291,32 @@ class _Run:
                 if chain.calls and not self._stop:  # more came in just as it was let go
                     self._queue.append(chain)
 
-    def _tell(self, call: Call, row: EventRow | None) -> Done:
+    def _tell(self, call: Call, fact: EventRow | Notice | None) -> Done:
         now = clock.now_ms()
         endpoint = self._endpoint
         if endpoint is None or call.lease_ms - now < _LEASE_LEFT_MS:
             return Done(call, told=False, due_ms=call.due_ms)
-        if row is None or row.domain_id not in self._signing:
+        if isinstance(fact, EventRow) and not fact.live and not endpoint.test_events:
+            return Done(call, told=True, due_ms=None)
+        body = self._body(endpoint, fact, now // 1000)
+        if body is None:
             return Done(call, told=False, due_ms=None, reply=Reply(None, "the event is gone"), started_ms=now)
-        body = webhook_payload.octeth(row, signing_key=self._signing[row.domain_id], now_s=now // 1000)
-        headers = webhook_payload.standard_headers(body, uuid=call.uuid, secret=endpoint.secret, now_s=now // 1000)
+        headers = webhook_payload.standard_headers(body, uuid=call.uuid, secrets=endpoint.secrets, now_s=now // 1000)
         reply = http_call.post(endpoint.url, body, headers, allow=config.settings().webhook_allow)
         if reply.ok:
             return Done(call, told=True, due_ms=None, reply=reply, started_ms=now)
         wait_ms = retry_ms(call.attempts + 1, reply.retry_after)
         due = None if wait_ms is None else clock.now_ms() + wait_ms
         return Done(call, told=False, due_ms=due, reply=reply, started_ms=now)
+
+    def _body(self, endpoint: Endpoint, fact: EventRow | Notice | None, now_s: int) -> bytes | None:
+        """None where there is nothing to tell any more."""
+        surface = webhook_payload.SURFACES[endpoint.surface]
+        if isinstance(fact, Notice):
+            return surface.notice(fact) if surface.notice is not None else None
+        if fact is None or fact.domain_id not in self._signing:
+            return None
+        return surface.event(fact, self._signing[fact.domain_id], now_s)
 
     def _note(self, done: Done) -> None:
         """Keep the result, and judge the endpoint by it."""

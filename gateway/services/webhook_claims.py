@@ -1,21 +1,19 @@
-"""The rows of webhook calls: which endpoints are ready, who holds what, and what became of it."""
+"""Claims of webhook calls: which endpoints are ready, and who holds what."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway import clock, ids, vault
-from gateway.transports.http_call import Reply
+from gateway import clock, ids
+from gateway.services import webhook_secrets
 from models import database as db
 
 LEASE_MS = 60_000
 """How long a claim holds. A call ends within 15 s, and none is begun in the last 20."""
 
-_ANSWER_KEPT = 4096
-_ERROR_KEPT = 255
 _DUE = {"sqlite": "", "mysql": "FORCE INDEX (webhookdelivery_webhook_id_due_ms)"}
 _ORDER = {"sqlite": "", "mysql": "FORCE INDEX (webhookdelivery_webhook_id_message_id_id)"}
 
@@ -35,8 +33,9 @@ class Endpoint:
     id: int
     surface: str
     url: str
-    secret: str
+    secrets: tuple[str, ...]  # each signs; the newest first
     strikes: int
+    test_events: bool  # whether it hears of messages of test keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +52,10 @@ class Call:
     lease_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What becomes of a call: `due_ms` None is the end (`told` or dead). `reply` None: it was not tried."""
-
-    call: Call
-    told: bool
-    due_ms: int | None
-    reply: Reply | None = None
-    started_ms: int = 0
-
-
 @dataclass(slots=True)
 class Claim:
     endpoint: Endpoint
     calls: list[Call]  # by (due, id); within a message in order and without a gap
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is known of the endpoint after some calls."""
-
-    strikes: int = 0
-    pause_ms: int = 0  # from now on
-    cause: str = ""
-    gone: bool = False  # it answered 410
 
 
 def ready(most: int, busy: Collection[int] = ()) -> list[Ready]:
@@ -153,32 +131,6 @@ def claim(
     return db.in_transaction(work)
 
 
-def finish(webhook_id: int, token: int, done: Sequence[Done], verdict: Verdict, *, release: bool) -> None:
-    """Write what became of calls whose claims still hold, the attempts, and what is known of the endpoint."""
-
-    def work(tx: db.Transaction) -> None:
-        _settle(tx, done)
-        _record(tx, done)
-        last = next((one for one in reversed(done) if one.reply is not None), None)
-        if last is not None and last.reply is not None:
-            tx.execute(
-                "UPDATE webhook SET last_code = ?, last_ms = ?, last_tries = ?, strikes = ? WHERE id = ?",
-                (last.reply.status, clock.now_ms(), last.call.attempts + 1, verdict.strikes, webhook_id),
-            )
-        if verdict.gone:
-            tx.execute("UPDATE webhook SET status = 'disabled' WHERE id = ?", (webhook_id,))
-            bury(tx, webhook_id, "the endpoint answered 410 Gone")
-        elif verdict.pause_ms:
-            tx.execute(
-                "UPDATE lane SET paused_until_ms = ?, cause = ? WHERE id = (SELECT lane_id FROM webhook WHERE id = ?)",
-                (clock.now_ms() + verdict.pause_ms, verdict.cause[:_ERROR_KEPT], webhook_id),
-            )
-        if release:
-            tx.execute("UPDATE webhook SET busy_until_ms = 0 WHERE id = ? AND busy_until_ms = ?", (webhook_id, token))
-
-    db.in_transaction(work)
-
-
 def bury(tx: db.Transaction, webhook_id: int, why: str) -> int:
     """Move everything that waits for a webhook to the dead letters; a call under way loses its claim."""
     return int(
@@ -197,11 +149,13 @@ def _token(now: int) -> int:
 
 def _endpoint(tx: db.Transaction, webhook_id: int) -> Endpoint | None:
     rows = tx.rows(
-        "SELECT uuid, surface, url, secret, strikes, status, deleted_ms FROM webhook WHERE id = ?", (webhook_id,)
+        "SELECT uuid, surface, url, strikes, test_events, secret, old_secret, old_secret_until_ms FROM webhook"
+        " WHERE id = ? AND status = 'active' AND deleted_ms IS NULL",
+        (webhook_id,),
     )
-    for uuid, surface, url, secret, strikes, status, deleted_ms in rows:
-        if status == "active" and deleted_ms is None:
-            return Endpoint(webhook_id, surface, url, vault.unseal(secret, bytes(uuid).hex()), strikes)
+    for uuid, surface, url, strikes, test_events, *sealed in rows:
+        secrets = webhook_secrets.opened(UUID(bytes=bytes(uuid)), *sealed)
+        return Endpoint(webhook_id, surface, url, secrets, strikes, bool(test_events))
     return None
 
 
@@ -262,61 +216,3 @@ def _gap(tx: db.Transaction, webhook_id: int, message_id: int, mine: list[int]) 
         (webhook_id, message_id, min(mine), max(mine), *mine),
     )
     return rows[0] if rows else None
-
-
-def _settle(tx: db.Transaction, done: Sequence[Done]) -> None:
-    told: dict[int | None, list[Call]] = {}
-    for one in done:
-        if one.told:
-            told.setdefault(one.reply.status if one.reply else None, []).append(one.call)
-    values = "VALUES " if tx.dialect == "sqlite" else ""
-    for code, calls in told.items():
-        marks = ", ".join(["(?, ?)"] * len(calls))
-        tx.execute(
-            "UPDATE webhook_delivery SET state = 'told', due_ms = NULL, attempts = attempts + 1, last_code = ?,"
-            f" last_error = '' WHERE (id, fence) IN ({values}{marks})",
-            (code, *(value for call in calls for value in (call.id, call.fence))),
-        )
-    for one in done:
-        if one.told:
-            continue
-        if one.reply is None:
-            tx.execute(
-                "UPDATE webhook_delivery SET due_ms = ? WHERE id = ? AND fence = ? AND due_ms IS NOT NULL",
-                (one.due_ms, one.call.id, one.call.fence),
-            )
-        else:
-            tx.execute(
-                "UPDATE webhook_delivery SET state = ?, due_ms = ?, attempts = attempts + 1, last_code = ?,"
-                " last_error = ? WHERE id = ? AND fence = ?",
-                (
-                    "dead" if one.due_ms is None else "live",
-                    one.due_ms,
-                    one.reply.status,
-                    one.reply.error or f"the endpoint answered {one.reply.status}",
-                    one.call.id,
-                    one.call.fence,
-                ),
-            )
-
-
-def _record(tx: db.Transaction, done: Sequence[Done]) -> None:
-    rows = [
-        (
-            one.call.id,
-            one.call.attempts + 1,
-            one.reply.status,
-            one.reply.error[:_ERROR_KEPT],
-            one.reply.body[:_ANSWER_KEPT].decode("utf-8", "replace"),
-            one.started_ms,
-            one.reply.ms,
-        )
-        for one in done
-        if one.reply is not None
-    ]
-    if rows:
-        tx.executemany(
-            "INSERT INTO webhook_attempt (webhook_delivery_id, no, code, error, answer, started_ms, ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )

@@ -1,26 +1,41 @@
-"""What a webhook's endpoint is sent: the surface's body and signature, and the Standard Webhooks headers."""
+"""What a webhook's endpoint is sent: each surface's body, and the Standard Webhooks headers."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from gateway import ids
+from gateway import clock, ids
 from gateway.services import event_words
 from gateway.services.event_rows import EventRow
+from gateway.services.identity import OCTETH
+from gateway.services.notices import Notice
+from gateway.services.webhook_words import MESSAGE, NATIVE, NOTICE
 from models.vocabulary import EventKind
 
 _TOKEN_LENGTH = 50
 _BOUNCES = (EventKind.BOUNCED, EventKind.FAILED)
 _USER_AGENT = "Commandpost-Webhooks/1.0"
+_FACTS = ("code", "enhanced", "category", "transport", "url", "user_agent", "verdict", "metadata")
+"""Of an event's data, what the native payload shows under the same name."""
 
 
-def octeth(row: EventRow, *, signing_key: str, now_s: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """How a surface tells events, and notices where it can. `signing_key` is the domain's, `now_s` the Unix time."""
+
+    event: Callable[[EventRow, str, int], bytes]
+    notice: Callable[[Notice], bytes] | None = None
+
+
+def octeth(row: EventRow, signing_key: str, now_s: int) -> bytes:
     """The body of the Octeth surface.
 
     `Signature` is the hex HMAC-SHA256 of Timestamp + Token (two texts) under the domain's signing key.
@@ -35,18 +50,56 @@ def octeth(row: EventRow, *, signing_key: str, now_s: int) -> bytes:
     )
 
 
-def standard_headers(body: bytes, *, uuid: UUID, secret: str, now_s: int) -> dict[str, str]:
-    """The headers of Standard Webhooks 1.0 over exactly these bytes; `uuid` is the same on every retry."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
+def native(row: EventRow, signing_key: str, now_s: int) -> bytes:
+    """`type`, `timestamp` and `data` of Standard Webhooks 1.0; the timestamp is that of the event."""
+    data: dict[str, Any] = {
+        "event_id": row.id,
+        "message_id": str(row.message_uuid),
+        "domain": row.domain,
+        "recipient": row.recipient,
+        "subject": row.subject,
+        "tags": row.tags,
+    }
+    optional = {"reason": row.reason, "mx": row.mx, "ip": row.ip, "context": row.defaults}
+    data |= {name: value for name, value in optional.items() if value}
+    data |= {name: row.data[name] for name in _FACTS if row.data.get(name)}
+    if not row.live:
+        data["test"] = True
+    return _native(f"{MESSAGE}{row.kind.word}", row.at_ms, data)
+
+
+def native_notice(notice: Notice) -> bytes:
+    """A notice in the form of `native`: `type` is `notice.` and its kind."""
+    data = {"notice_id": notice.id, "domain_id": notice.domain_id, **notice.data}
+    return _native(f"{NOTICE}{notice.kind}", notice.at_ms, data)
+
+
+SURFACES: Mapping[str, Surface] = {OCTETH: Surface(octeth), NATIVE: Surface(native, native_notice)}
+"""Every payload that a webhook may have; another surface's is one more line here."""
+
+
+def standard_headers(body: bytes, *, uuid: UUID, secrets: Sequence[str], now_s: int) -> dict[str, str]:
+    """The headers of Standard Webhooks 1.0 over exactly these bytes, with a signature for each secret.
+
+    `uuid` is the same on every retry and replay.
+    """
     signed = b"%s.%d.%s" % (str(uuid).encode(), now_s, body)
-    signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode("ascii")
     return {
         "Content-Type": "application/json",
         "User-Agent": _USER_AGENT,
         "webhook-id": str(uuid),
         "webhook-timestamp": str(now_s),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(_signature(signed, secret) for secret in secrets),
     }
+
+
+def _signature(signed: bytes, secret: str) -> str:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode("ascii")
+
+
+def _native(type_: str, at_ms: int, data: dict[str, Any]) -> bytes:
+    return orjson.dumps({"type": type_, "timestamp": clock.rfc3339(at_ms), "data": data})
 
 
 def _event_data(row: EventRow) -> dict[str, Any]:

@@ -2,72 +2,87 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, config, errors, ids, vault
-from gateway.services import domains, event_words
+from gateway.services import domains, webhook_secrets, webhook_words
 from gateway.services.identity import OCTETH, Caller
 from gateway.services.webhook_calls import drain
 from gateway.services.webhook_claims import bury
+from gateway.services.webhook_payload import SURFACES
 from gateway.transports import http_call
 from models.database import Transaction, in_transaction
 from models.delivery import Lane
-from models.vocabulary import DOMAIN_DISABLED, DOMAIN_SUSPENDED, EventKind, LaneKind
+from models.vocabulary import DOMAIN_DISABLED, DOMAIN_SUSPENDED, LaneKind
 from models.webhook import Webhook
 
-__all__ = ["Endpoint", "Hook", "add", "delete", "drain", "list_", "mask", "matching", "new_secret"]
+__all__ = ["Hook", "add", "delete", "drain", "find", "list_", "list_account", "shown"]
+
+GROUP_MOST = 1000
+"""Domains of one group."""
 
 _ROW_MOST = 2**31 - 1
-_SECRET_BYTES = 24  # Standard Webhooks 1.0: 24 to 64
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An active webhook as the writer of events sees it; `domain_id` None hears of every domain of the account."""
-
-    id: int
-    account_id: int
-    domain_id: int | None
-    kinds: int  # bit mask of 1 << EventKind
-    lane_id: int
-    surface: str
-
-    def wants(self, kind: EventKind) -> bool:
-        return bool(self.kinds >> kind & 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A webhook as its owner sees it; `events` as the creator spelled them."""
+    """A webhook as its owner sees it; `events` as the creator spelled them.
+
+    It hears of `domain_id`, else of the group `domain_ids`, else, where both are None, of the whole account.
+    """
 
     id: int
     uuid: str
     domain_id: int | None
+    domain_ids: list[int] | None
+    surface: str
     url: str
     events: list[str]
+    test_events: bool
     status: str
     secret: str  # whsec_…, signs the Standard Webhooks headers
+    old_secret_until_ms: int | None  # the one before signs too until then
     last_code: int | None
     last_ms: int | None
     last_tries: int
+    failing_ms: int | None  # since when every call has failed
+    disabled_ms: int | None
+    disabled_cause: str
     created_ms: int
 
 
-def add(*, caller: Caller, domain_id: int, event: str, url: str, id: int | None = None) -> Hook:
-    """Register `url` for an event word of one domain; `id` is the number of an import from elsewhere.
+def add(
+    *,
+    caller: Caller,
+    domain_id: int | None = None,
+    domain_ids: Sequence[int] | None = None,
+    event: str | Sequence[str],
+    url: str,
+    surface: str = OCTETH,
+    test_events: bool = False,
+    id: int | None = None,
+) -> Hook:
+    """Register `url` for events of one domain, of a group of domains, or without either of the whole account.
 
-    Raises `NotFound` (the domain), `InvalidEvent`, `InvalidUrl`, `PrivateUrl`, `WebhookLimitReached`, `Invalid`.
+    `event` is a word, words between commas or a list of them; notices are for a group or account only. `id` is the
+    number of an import from elsewhere. Raises `NotFound` (a domain), `InvalidEvent`, `InvalidUrl`, `PrivateUrl`,
+    `WebhookLimitReached`, `Invalid`.
     """
-    kinds = event_words.for_webhook(event)
-    domain = domains.find(caller=caller, domain_id=domain_id)
+    wanted = webhook_words.read(event, surface)
+    if surface not in SURFACES:
+        raise errors.Invalid("Payload should be one of " + ", ".join(SURFACES), field="Payload")
+    if wanted.notices and domain_id is not None:
+        raise errors.InvalidEvent("A webhook of one domain hears of events; notices are for an account or a group.")
+    if caller.domain_id is not None and domain_id is None:
+        raise errors.NotFound("There is no such sender domain.", what="domain")
+    heard = _heard(caller, domain_id, domain_ids)
     url = url.strip()
     http_call.check(url, config.settings().webhook_allow)
     uuid = ids.new_uuid()
-    secret = new_secret()
+    secret = webhook_secrets.make()
 
     if id is not None and not 0 < id <= _ROW_MOST:
         raise errors.Invalid(f"A webhook's id is from 1 to {_ROW_MOST}", field="id")
@@ -80,23 +95,45 @@ def add(*, caller: Caller, domain_id: int, event: str, url: str, id: int | None 
             **({"id": id} if id is not None else {}),
             uuid=uuid,
             account_id=caller.account_id,
-            domain_id=domain.id,
-            surface=OCTETH,
+            domain_id=domain_id,
+            domain_ids=json.dumps(heard) if domain_ids is not None else None,
+            surface=surface,
             url=url,
-            events=json.dumps([event.strip()]),
-            kinds=mask(kinds),
+            events=json.dumps(wanted.spelled),
+            kinds=wanted.kinds,
+            notices=json.dumps(wanted.notices) if wanted.notices else None,
+            test_events=test_events,
             secret=vault.seal(secret, uuid.hex),
             lane_id=0,
             created_ms=clock.now_ms(),
         )
         lane = Lane.create(
-            kind=LaneKind.WEBHOOK, account_id=caller.account_id, domain_id=domain.id, endpoint_id=hook.id
+            kind=LaneKind.WEBHOOK, account_id=caller.account_id, domain_id=domain_id or 0, endpoint_id=hook.id
         )
         hook.lane_id = lane.id
         hook.save()
         return hook
 
-    return _shown(in_transaction(work))
+    return shown(in_transaction(work))
+
+
+def find(*, caller: Caller, webhook_id: int) -> Webhook:
+    """The caller's webhook; raises `WebhookNotFound` for an absent, deleted or foreign one alike."""
+    where = [Webhook.id == webhook_id, Webhook.account_id == caller.account_id, Webhook.deleted_ms.is_null()]
+    if caller.domain_id is not None:
+        where.append(Webhook.domain_id == caller.domain_id)
+    found = Webhook.get_or_none(*where)
+    if found is None:
+        raise errors.WebhookNotFound(what="webhook")
+    return found
+
+
+def list_account(*, caller: Caller) -> list[Hook]:
+    """The webhooks of groups and of the whole account, the oldest first."""
+    query = Webhook.select().where(
+        Webhook.account_id == caller.account_id, Webhook.domain_id.is_null(), Webhook.deleted_ms.is_null()
+    )
+    return [shown(hook) for hook in query.order_by(Webhook.id)] if caller.domain_id is None else []
 
 
 def list_(*, caller: Caller, domain_id: int) -> list[Hook]:
@@ -105,23 +142,26 @@ def list_(*, caller: Caller, domain_id: int) -> list[Hook]:
     query = Webhook.select().where(
         Webhook.account_id == caller.account_id, Webhook.domain_id == domain.id, Webhook.deleted_ms.is_null()
     )
-    return [_shown(hook) for hook in query.order_by(Webhook.id)]
+    return [shown(hook) for hook in query.order_by(Webhook.id)]
 
 
-def delete(*, caller: Caller, domain_id: int, webhook_id: int) -> None:
-    """Remove a webhook; what was still to be told to it goes to the dead letters.
+def delete(*, caller: Caller, webhook_id: int, domain_id: int | None = None) -> None:
+    """Remove a webhook of that domain, or without one a group's or the account's.
 
-    Raises `NotFound` (the domain), `WebhookNotFound`, `DomainNotActive` for a disabled or suspended domain.
+    What was still to be told to it goes to the dead letters. Raises `NotFound` (the domain), `WebhookNotFound`,
+    `DomainNotActive` for a disabled or suspended domain.
     """
-    domain = domains.find(caller=caller, domain_id=domain_id)
-    if domain.status in (DOMAIN_DISABLED, DOMAIN_SUSPENDED):
+    if domain_id is None:
+        if find(caller=caller, webhook_id=webhook_id).domain_id is not None:
+            raise errors.WebhookNotFound(what="webhook")
+    elif domains.find(caller=caller, domain_id=domain_id).status in (DOMAIN_DISABLED, DOMAIN_SUSPENDED):
         raise errors.DomainNotActive()
+    where, values = ("domain_id IS NULL", ()) if domain_id is None else ("domain_id = ?", (domain_id,))
 
     def work(tx: Transaction) -> bool:
         found = tx.execute(
-            "UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND domain_id = ?"
-            " AND deleted_ms IS NULL",
-            (clock.now_ms(), webhook_id, caller.account_id, domain.id),
+            f"UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL AND {where}",
+            (clock.now_ms(), webhook_id, caller.account_id, *values),
         ).rowcount
         if found:
             bury(tx, webhook_id, "the webhook was deleted")
@@ -131,36 +171,40 @@ def delete(*, caller: Caller, domain_id: int, webhook_id: int) -> None:
         raise errors.WebhookNotFound(what="webhook")
 
 
-def matching(tx: Transaction, domain_ids: set[int], account_ids: set[int]) -> list[Endpoint]:
-    """Active webhooks of these domains, and those of these accounts that hear of every domain, oldest first.
+def shown(hook: Any) -> Hook:
+    """The row as its owner sees it."""
+    until = hook.old_secret_until_ms
+    return Hook(
+        id=hook.id,
+        uuid=str(hook.uuid),
+        domain_id=hook.domain_id,
+        domain_ids=json.loads(hook.domain_ids) if hook.domain_ids is not None else None,
+        surface=hook.surface,
+        url=hook.url,
+        events=json.loads(hook.events),
+        test_events=hook.test_events,
+        status=hook.status,
+        secret=vault.unseal(hook.secret, hook.uuid.hex),
+        old_secret_until_ms=until if until is not None and until > clock.now_ms() else None,
+        last_code=hook.last_code,
+        last_ms=hook.last_ms,
+        last_tries=hook.last_tries,
+        failing_ms=hook.failing_ms,
+        disabled_ms=hook.disabled_ms,
+        disabled_cause=hook.disabled_cause or "",
+        created_ms=hook.created_ms,
+    )
 
-    Whoever writes events picks by `wants(kind)` and inserts one row of `webhook_delivery` for each.
-    """
-    if not domain_ids and not account_ids:
+
+def _heard(caller: Caller, domain_id: int | None, domain_ids: Sequence[int] | None) -> list[int]:
+    """The domains asked for, each the caller's; raises `NotFound`, `Invalid` for a group of none or too many."""
+    if domain_id is not None:
+        return [domains.find(caller=caller, domain_id=domain_id).id]
+    if domain_ids is None:
         return []
-    # Two halves of one statement: an OR over two columns would read the whole table.
-    select = "SELECT id, account_id, domain_id, kinds, lane_id, surface FROM webhook WHERE {} AND {}"
-    active = "status = 'active' AND deleted_ms IS NULL"
-    halves = [
-        select.format(where.format(", ".join("?" * len(wanted))), active)
-        for wanted, where in (
-            (domain_ids, "domain_id IN ({})"),
-            (account_ids, "account_id IN ({}) AND domain_id IS NULL"),
-        )
-        if wanted
-    ]
-    found = [Endpoint(*row) for row in tx.rows(" UNION ALL ".join(halves), [*sorted(domain_ids), *sorted(account_ids)])]
-    return sorted(found, key=lambda endpoint: endpoint.id)
-
-
-def mask(kinds: Iterable[EventKind]) -> int:
-    """The bit mask of `Webhook.kinds`."""
-    return sum(1 << kind for kind in set(kinds))
-
-
-def new_secret() -> str:
-    """`whsec_` and base64 of 24 random bytes, as Standard Webhooks 1.0 writes it."""
-    return "whsec_" + base64.b64encode(bytes.fromhex(ids.token(2 * _SECRET_BYTES))).decode("ascii")
+    if not 0 < len(set(domain_ids)) <= GROUP_MOST:
+        raise errors.Invalid(f"A group has from 1 to {GROUP_MOST} domains.", field="DomainIDs")
+    return sorted(domains.find(caller=caller, domain_id=one).id for one in set(domain_ids))
 
 
 def _check_limit(tx: Transaction, caller: Caller) -> None:
@@ -172,19 +216,3 @@ def _check_limit(tx: Transaction, caller: Caller) -> None:
     count = tx.rows("SELECT COUNT(*) FROM webhook WHERE account_id = ? AND deleted_ms IS NULL", (caller.account_id,))
     if count[0][0] >= most:
         raise errors.WebhookLimitReached()
-
-
-def _shown(hook: Any) -> Hook:
-    return Hook(
-        id=hook.id,
-        uuid=str(hook.uuid),
-        domain_id=hook.domain_id,
-        url=hook.url,
-        events=json.loads(hook.events),
-        status=hook.status,
-        secret=vault.unseal(hook.secret, hook.uuid.hex),
-        last_code=hook.last_code,
-        last_ms=hook.last_ms,
-        last_tries=hook.last_tries,
-        created_ms=hook.created_ms,
-    )

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gateway import clock
-from gateway.services import health
+from gateway.services import health, shaping
 from models import Counter, Delivery, Heartbeat, Lane, Webhook, WebhookDelivery
 from models.database import StoreUnavailable
 from models.vocabulary import DeliveryState, EventKind, LaneKind
@@ -177,10 +177,13 @@ def test_snapshot_of_a_paused_lane_is_not_overdue(figures: None) -> None:
 
 
 def test_snapshot_of_nothing(app: Flask) -> None:
-    assert health.snapshot() == {"queue": {}, "overdue_seconds": 0.0, "events": {}, "webhook_backlog": 0}
+    nothing = {"queue": {}, "overdue_seconds": 0.0, "events": {}, "webhook_backlog": 0, "limits": 0, "paused": 0}
+    assert health.snapshot() == nothing
 
 
 def test_metrics(client: FlaskClient, figures: None) -> None:
+    shaping.add(caller=None, scope="mx", target="yahoo", kind="pause")
+    shaping.add(caller=None, scope="mx", target="google", kind="rate", value=10)
     client.post("/api.php?Command=User.Get")
     client.post("/api.php?Command=" + "no" * 50)
     client.get("/a/scanner/was/here")
@@ -189,6 +192,8 @@ def test_metrics(client: FlaskClient, figures: None) -> None:
         'commandpost_queue_deliveries{state="deferred"} 1.0',
         'commandpost_events_total{kind="delivered"} 7.0',
         "commandpost_webhook_backlog 2.0",
+        "commandpost_limits 2.0",
+        "commandpost_paused_destinations 1.0",
         "commandpost_store_up 1.0",
     ):
         assert line in text

@@ -127,12 +127,20 @@ def test_a_reply_teaches_a_limit_with_its_words() -> None:
     assert not one.may_start(1001.0)  # until the row of the limit comes round
 
 
+def test_addresses_of_others_are_not_told() -> None:
+    one = _destination()
+    said = "Error: too many messages from 192.0.2.1 to <jane@friends.test> in 60 seconds"
+    learned = _attempt(one, Outcome(Result.DEFERRED, 450, "4.7.1", said, "policy"))
+    assert learned.lesson is not None
+    assert "jane" not in learned.lesson.cause and "192.0.2.1" in learned.lesson.cause
+
+
 def test_what_was_put_off_fills_the_time_to_come() -> None:
     one = _destination()
     _attempt(one, TAKEN, took_s=1.0)
     now_ms = clock.now_ms()
     times = [one.put_off_ms(bulk=True, now_s=1010.0, now_ms=now_ms) - now_ms for _ in range(50)]
     assert times == sorted(times)
-    assert times[0] >= 2000
+    assert times[0] >= 1000
     assert 150 <= (times[-1] - times[0]) / 49 <= 250  # five connections of a second each
     assert one.put_off_ms(bulk=False, now_s=1010.0, now_ms=now_ms) - now_ms < times[5]

@@ -14,6 +14,7 @@ import pytest
 
 import models
 from gateway import clock, errors
+from gateway.mail import dkim
 from gateway.mail.draft import Attachment, Draft, Mailbox
 from gateway.services import dry_runs, lists, messages, senders, subscribers, suppressions, templates, verdicts
 from gateway.services.identity import Caller
@@ -156,8 +157,6 @@ def test_a_dry_run_decides_as_the_send_does_and_changes_nothing(
 
 def _publish(dns: DnsServer, who: cast.Sender) -> None:
     for key in senders.signing_keys(who.domain.id):
-        from gateway.mail import dkim
-
         dns.add(f"{key.selector}._domainkey.shop.test", "TXT", dkim.dns_value(key.algorithm, key.public))
     dns.add("_dmarc.shop.test", "TXT", "v=DMARC1; p=reject; sp=quarantine")
 

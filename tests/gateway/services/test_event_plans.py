@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from gateway import clock
-from gateway.services import event_buckets, event_search, events, ledger, search_index, statistics
+from gateway.services import (
+    delivery_times, event_buckets, event_feed, event_search, events, ledger, search_index, statistics,
+)
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
@@ -96,6 +98,15 @@ def test_statistics(who: cast.Sender, asked: list[tuple[str, Any]]) -> None:
     for field in event_buckets.FIELDS:
         event_buckets.buckets(caller=who.owner, domain_id=who.domain.id, field=field, days=days)
     assert clock.now_ms()
+    statistics.hours(caller=who.owner, domain_id=None, from_ms=None, to_ms=None)
+    delivery_times.of_all()
+    check(asked)
+
+
+def test_the_feed(who: cast.Sender, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, Any]]) -> None:
+    monkeypatch.setattr(event_feed, "HORIZON_MS", -1000)
+    for event in ("", "open,bounce"):
+        assert event_feed.read(caller=who.owner, event=event, count=5, since_ms=1).rows
     check(asked)
 
 

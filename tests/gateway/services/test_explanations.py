@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 import models
@@ -14,7 +15,7 @@ from gateway.services.explanations import Explanation
 from gateway.services.outcomes import Done
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
-from models.vocabulary import DeliveryState
+from models.vocabulary import DeliveryState, EventKind
 from tests import cast
 
 NOW = 1_774_000_000_000  # 2026-03-20 09:46:40 UTC
@@ -162,3 +163,117 @@ def test_a_strangers_message_is_an_absent_one(who: cast.Sender) -> None:
     for message_id in (theirs, "", "x", "0190163d-8694-739b-aea5-966c26f8ad91"):
         with pytest.raises(errors.NotFound):
             explanations.explain(caller=who.owner, message_id=message_id)
+
+
+def _waits(cause: str, until_ms: int) -> None:
+    waiting = {"gate": "shaping", "cause": cause, "limit": 3, "until_ms": until_ms}
+    models.Delivery.update(waiting=orjson.dumps(waiting).decode(), due_ms=until_ms).execute()
+
+
+SITUATIONS: list[tuple[str, list[Outcome], str]] = [
+    (
+        "nobody knows whether it arrived",
+        [Outcome(Result.IN_DOUBT, reply="the connection broke after the last byte", remote="mx.a.test[192.0.2.1]:25")],
+        "may have arrived: nobody knows what became of attempt 1 by mx.a.test[192.0.2.1]:25 (the connection broke after"
+        " the last byte), and is tried again at ",
+    ),
+    (
+        "delivered with the remote's words",
+        [Outcome(Result.DELIVERED, 250, "2.0.0", "250 2.0.0 Ok: queued as 4X", remote="mx.a.test[192.0.2.1]:25")],
+        "arrived at attempt 1 at mx.a.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (250 2.0.0 Ok: queued as 4X).",
+    ),
+    (
+        "refused for its content",
+        [Outcome(Result.BOUNCED, 554, "5.7.1", "554 5.7.1 spam", "content", remote="mx.a.test[192.0.2.1]:25")],
+        "was refused for good by mx.a.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (554 5.7.1 spam).",
+    ),
+]
+
+
+@pytest.mark.parametrize(("outcomes_", "text"), [row[1:] for row in SITUATIONS], ids=[row[0] for row in SITUATIONS])
+def test_situations(who: cast.Sender, outcomes_: list[Outcome], text: str) -> None:
+    sent = _send(who)
+    for outcome in outcomes_:
+        _try(outcome)
+    assert text in _explain(who, sent).text
+
+
+@pytest.mark.parametrize(("transport", "words"), [("capture", "was captured"), ("null", "was thrown away")])
+def test_what_went_nowhere_did_not_arrive(who: cast.Sender, transport: str, words: str) -> None:
+    sent = _send(who)
+    claimed = lanes.claim(lanes.Rounds(), limit=1)[0]
+    outcomes.apply([Done(claimed.id, claimed.fence, Outcome(Result.DELIVERED, 250, reply="250 ok"), transport, NOW, 1)])
+    text = _explain(who, sent).text
+    assert text.startswith(BEGIN + words)
+    assert text.endswith("and not sent.")
+
+
+def test_a_limit_that_holds_it_back_until_somebody_reschedules_it(who: cast.Sender) -> None:
+    sent = _send(who)
+    _waits("421 too many connections from you", NOW + 600_000)
+    found = _explain(who, sent)
+    assert found.text == BEGIN + (
+        "waits for its first attempt, due at 2026-03-20 09:56:40 UTC, held back until 2026-03-20 09:56:40 UTC"
+        " (421 too many connections from you, limit 3)."
+    )
+    shaping = found.fates[0].gates[0]
+    assert (shaping.gate, shaping.decision, shaping.until_ms) == ("shaping", "waits", NOW + 600_000)
+    assert shaping.details == {"cause": "421 too many connections from you", "limit": 3}
+    queues.reschedule_message(caller=who.owner, message_id=sent, at_ms=NOW + 7_200_000)
+    assert "too many connections" not in _explain(who, sent).text
+
+
+def test_the_gates_of_a_delivery_in_their_order(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = _send(who)
+    route = {"gate": "route", "host": "mx.friends.test"}
+    _try(Outcome(Result.DEFERRED, 451, "4.3.0", "451 4.3.0 later", "policy", verdicts=(route,)))
+    monkeypatch.setattr(clock, "now_ms", lambda: NOW + 100_000)
+    _try(Outcome(Result.BOUNCED, 550, "5.1.1", "550 5.1.1 who?", "recipient", verdicts=(route,)))
+    gates = _explain(who, sent).fates[0].gates
+    assert [(one.gate, one.decision, one.rule) for one in gates] == [
+        ("route", "passed", ""),
+        ("attempt", "deferred", "policy"),
+        ("route", "passed", ""),
+        ("attempt", "bounced", "recipient"),
+        ("final", "bounced", "bounced"),
+    ]
+    assert gates[2].details == {"attempt": 2, "host": "mx.friends.test"}
+    assert gates[3].details["reply"] == "550 5.1.1 who?"
+    assert gates[4].details | {"attempts": 2, "reason": "550 5.1.1 who?", "code": 550} == gates[4].details
+
+
+def test_suppression_right_before_sending(who: cast.Sender) -> None:
+    sent = _send(who)
+    ids = [row.id for row in models.Delivery.select()]
+    outcomes.settle(ids, DeliveryState.SUPPRESSED, EventKind.SUPPRESSED, {"reason": "bounce", "detail": "550 no"})
+    gates = _explain(who, sent).fates[0].gates
+    assert [(one.gate, one.decision, one.rule) for one in gates] == [
+        ("suppression", "refused", "bounce"), ("final", "suppressed", "suppressed"),
+    ]  # fmt: skip
+    assert gates[0].details == {"address": "jane@friends.test", "detail": "550 no"}
+
+
+def test_every_gate_of_accepting_says_what_it_looked_at(who: cast.Sender) -> None:
+    plan = cast.replace(who.caller.plan, name="Small", emails_day=10, emails_hour=5)
+    caller = cast.replace(who.caller, plan=plan, key_id=7)
+    draft = cast.draft(
+        send_at_ms=NOW + 1000, idempotency_key="k", idempotency_scope="send", fingerprint="0" * 64,
+        to=[Mailbox("a@friends.test"), Mailbox("b@friends.test")],
+    )  # fmt: skip
+    found = _explain(who, messages.accept(caller, draft).message_id)
+    by_gate = {one.gate: one for one in found.gates}
+    told = {gate: (one.decision, one.rule) for gate, one in by_gate.items()}
+    assert told == {
+        "auth": ("passed", "key"),
+        "idempotency": ("first", "Idempotency-Key"),
+        "validation": ("passed", "COMMANDPOST_MESSAGE_SIZE"),
+        "sender_domain": ("passed", "from_in_domain"),
+        "suppression": ("passed", ""),
+        "quota": ("passed", "Small"),
+        "schedule": ("later", "SendAt"),
+        "stream": ("transactional", "default"),
+        "route": ("capture", "COMMANDPOST_DELIVERY"),
+    }
+    assert by_gate["quota"].details == {"left": {"hour": 3, "day": 8}}
+    assert by_gate["idempotency"].until_ms == NOW + 72 * 3_600_000
+    assert by_gate["auth"].details == {"id": 7, "live": True}

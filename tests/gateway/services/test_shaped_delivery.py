@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import models
 from gateway import clock
+from gateway.dns import mx_groups
 from gateway.dns import resolver as dns_resolver
 from gateway.mail.draft import Mailbox
 from gateway.services import breaker, deliveries, messages, shaping
@@ -189,6 +191,16 @@ def test_a_new_destination_begins_with_one_connection_and_earns_more(far: SmtpSi
     assert 3 <= max(seen) <= 5  # ten of an installation with two processes
 
 
+def test_a_receiver_gets_as_many_messages_on_a_connection_as_it_wants(
+    far: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mx_groups.MANNERS, "host.test", mx_groups.Manners(2, 5))
+    _send(cast.sender(), *_many(30))
+    _work(lambda: far.count == 30)
+    assert max(Counter(one.connection for one in far.messages).values()) == 5
+    assert far.connections >= 6
+
+
 def test_after_421_it_goes_on_with_fewer(far: SmtpSink) -> None:
     far.always("end", say("250 2.0.0 ok", pause=0.1))
     who = cast.sender()
@@ -197,7 +209,7 @@ def test_after_421_it_goes_on_with_fewer(far: SmtpSink) -> None:
     (place,) = deliveries.engine()._dispatcher._destinations.values()
     before = place.connections()
     assert before >= 3
-    far.script("mail", say("421 4.3.2 not now"))
+    far.always("mail", say("421 4.3.2 not now"))
     _send(who, "a@far.test")
     _work(lambda: models.Attempt.select().where(models.Attempt.code == 421).count() == 1)
     assert place.connections() == before // 2

@@ -16,7 +16,16 @@ import pytest
 import standardwebhooks
 
 from gateway import clock
-from gateway.services import domains, ledger, messages, webhook_calls, webhook_claims, webhooks
+from gateway.services import (
+    domains,
+    ledger,
+    messages,
+    webhook_calls,
+    webhook_claims,
+    webhook_results,
+    webhook_words,
+    webhooks,
+)
 from gateway.services.ledger import Fact
 from models import database as db
 from models.vocabulary import EventKind
@@ -225,7 +234,7 @@ def test_a_failing_event_holds_back_only_its_own_message(who: cast.Sender, sink:
     for event in ("delivered", "opened"):
         hook(who, f"{sink.url}/{event}", event)
     both = webhooks.add(caller=who.owner, domain_id=who.domain.id, event="clicked", url=f"{sink.url}/all")
-    Webhook.update(kinds=webhooks.mask(EventKind)).where(Webhook.id == both.id).execute()
+    Webhook.update(kinds=webhook_words.mask(EventKind)).where(Webhook.id == both.id).execute()
     (first, first_uuid), (second, second_uuid) = message(who), message(who)
     webhooks.drain(5)  # their `accepted`
     sink.clear()
@@ -256,8 +265,8 @@ def test_a_crashed_worker_s_claims_come_back(who: cast.Sender, sink: HttpSink, h
     hands.pass_s(webhook_claims.LEASE_MS / 1000 + 3)
     assert webhooks.drain(5) == 1
     assert states() == ["told"]
-    stale = [webhook_claims.Done(claim.calls[0], told=False, due_ms=1)]
-    webhook_claims.finish(made.id, token, stale, webhook_claims.Verdict(), release=True)
+    stale = [webhook_results.Done(claim.calls[0], told=False, due_ms=1)]
+    webhook_results.finish(made.id, token, stale, webhook_results.Verdict(), release=True)
     assert states() == ["told"], "the claim of the dead worker was believed"
 
 
@@ -342,7 +351,7 @@ def test_a_network_that_became_private_is_not_called(who: cast.Sender, sink: Htt
 
 def test_a_thousand_events_of_many_messages_all_arrive_once_in_order(who: cast.Sender, sink: HttpSink) -> None:
     made = hook(who, sink.url)
-    Webhook.update(kinds=webhooks.mask([EventKind.DELIVERED, EventKind.OPENED, EventKind.CLICKED])).where(
+    Webhook.update(kinds=webhook_words.mask([EventKind.DELIVERED, EventKind.OPENED, EventKind.CLICKED])).where(
         Webhook.id == made.id
     ).execute()
     found = [message(who) for _ in range(60)]

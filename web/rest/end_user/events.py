@@ -1,4 +1,4 @@
-"""`GET /api/v1/events`: the events of the sender key's domain."""
+"""`GET /api/v1/events`: the events of the sender key's domain, as pages or with `after` as a feed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import marshmallow
 from flask import Response, request
 
+from commands import event_feed as shown_feed
 from commands import events as shown
 from commands.public import Since
 from gateway import errors
-from gateway.services import events
+from gateway.services import event_feed, events
+from gateway.services.identity import Caller
 from models.vocabulary import ACCOUNT_DISABLED
 from web import rates, reading
 from web.rest.end_user import blueprint, door
@@ -42,6 +44,10 @@ def list_events() -> Response:
         raise door.Refused([ACCOUNT, *faults], 404)
     if faults:
         raise door.Refused(faults, 422)
+    if "after" in params:
+        return _feed(
+            caller, caller.domain_id, params, count if params.get("retrievecount") else event_feed.MOST, from_ms
+        )
     try:
         page = events.search(
             caller=caller,
@@ -58,6 +64,22 @@ def list_events() -> Response:
     except errors.NotFound:
         raise door.Refused([ACCOUNT], 404) from None
     return door.answer(shown.page(page, shown.row))
+
+
+def _feed(caller: Caller, domain_id: int, params: Mapping[str, Any], count: int, from_ms: int | None) -> Response:
+    """Oldest first; an empty `after` begins the feed."""
+    try:
+        found = event_feed.read(
+            caller=caller,
+            after=_text(params, "after"),
+            domain_id=domain_id,
+            event=_text(params, "event"),
+            count=count,
+            since_ms=from_ms,
+        )
+    except errors.NotFound:
+        raise door.Refused([ACCOUNT], 404) from None
+    return door.answer(shown_feed.piece(found))
 
 
 def _too_many(error: errors.RateLimited) -> str:

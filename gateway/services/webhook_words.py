@@ -1,0 +1,76 @@
+"""What a webhook may ask for: words of events and notices, as each surface spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import InvalidEvent
+from gateway.services import event_words
+from gateway.services.identity import OCTETH
+from models.vocabulary import EventKind, NoticeKind
+
+NATIVE = "native"
+MESSAGE, NOTICE = "message.", "notice."
+ALL = "all"
+
+NATIVE_WORDS = (
+    ALL,
+    f"{MESSAGE}*",
+    *(f"{MESSAGE}{kind.word}" for kind in EventKind),
+    f"{NOTICE}*",
+    *(f"{NOTICE}{kind.value}" for kind in NoticeKind),
+)
+"""What a native webhook may ask for beside the words of the document; `all` is every event, and no notice."""
+
+_MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`spelled` are the words as they were sent; `notices` has `*` for every kind."""
+
+    spelled: list[str]
+    kinds: int  # bit mask of 1 << EventKind
+    notices: list[str]
+
+
+def read(words: str | Sequence[str], surface: str) -> Wanted:
+    """The events of a word, of words between commas, or of a list of them; raises `InvalidEvent`."""
+    listed = words.split(",") if isinstance(words, str) else words
+    spelled = [word.strip() for word in listed if word.strip()]
+    if not spelled or len(spelled) > _MOST:
+        raise InvalidEvent()
+    kinds: set[EventKind] = set()
+    notices: list[str] = []
+    for word in spelled:
+        low = word.lower()
+        if low == ALL:
+            kinds |= set(event_words.SHORT if surface == OCTETH else EventKind)
+        elif surface == NATIVE and low.startswith(MESSAGE):
+            kinds |= _events(low.removeprefix(MESSAGE))
+        elif surface == NATIVE and low.startswith(NOTICE):
+            notices.append(_notice(low.removeprefix(NOTICE)))
+        else:
+            kinds |= event_words.for_webhook(low)
+    return Wanted(spelled, mask(kinds), sorted(set(notices)))
+
+
+def mask(kinds: Iterable[EventKind]) -> int:
+    """The bit mask of `Webhook.kinds`."""
+    return sum(1 << kind for kind in set(kinds))
+
+
+def _events(name: str) -> set[EventKind]:
+    if name == "*":
+        return set(EventKind)
+    found = {kind for kind in EventKind if kind.word == name}
+    if not found:
+        raise InvalidEvent()
+    return found
+
+
+def _notice(name: str) -> str:
+    if name != "*" and name not in set(NoticeKind):
+        raise InvalidEvent()
+    return name
