@@ -23,6 +23,8 @@ _COMMANDS = {
     "domain": ("cli.domains", "domain", "Sender domains."),
     "notice": ("cli.notices", "notice", "What happened to domains and keys."),
     "plan": ("cli.plans", "plan", "Plans of accounts."),
+    "events": ("cli.events", "events", "The event log: export it, or follow it."),
+    "retention": ("cli.retention", "retention", "For how many days messages are kept."),
     "webhook": ("cli.webhooks", "webhook", "Webhooks."),
     "suppression": ("cli.suppressions", "suppression", "Who must not be written to, and who always may be."),
     "mail": ("cli.mail", "mail", "Captured mail."),

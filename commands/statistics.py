@@ -9,8 +9,8 @@ from commands.registry import command
 from commands.schema import Day, Id, Params, Text, Whole
 from gateway import clock, errors
 from gateway.services import event_buckets, statistics
-from gateway.services.identity import Caller
 from gateway.services.delivery_times import Times
+from gateway.services.identity import Caller
 from gateway.services.statistics import RECIPIENTS, Counts, Period, Verdicts
 from models.vocabulary import EventKind
 
@@ -251,12 +251,12 @@ def _fates(counts: Counts) -> dict[str, int]:
 
 
 def _times(found: Times) -> dict[str, Any]:
-    """From acceptance (or the planned time) to the 250 of the next hop; each bound is at most a fifth too long."""
+    """From acceptance (or the planned time) to the next hop's 250, at most a fifth too long; 0 without any."""
     return {
         "Count": found.count,
-        "P50Ms": found.p50_ms,
-        "P95Ms": found.p95_ms,
-        "P99Ms": found.p99_ms,
+        "P50Ms": found.p50_ms or 0,
+        "P95Ms": found.p95_ms or 0,
+        "P99Ms": found.p99_ms or 0,
         "Histogram": [{"UpToMs": bound, "Count": n} for bound, n in found.histogram],
     }
 

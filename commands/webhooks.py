@@ -1,20 +1,25 @@
-"""Webhooks: AddWebhook, GetWebhooks and DeleteWebhook."""
+"""Webhooks of one domain: AddWebhook, GetWebhooks and DeleteWebhook."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from commands.registry import command
-from commands.schema import Field, Id, Params, Text
+from commands.schema import Field, Flag, Id, Params, Text, Texts
 from gateway import clock, errors
-from gateway.services import domains, event_words, webhooks
-from gateway.services.identity import Caller
+from gateway.services import domains, event_words, webhook_words, webhooks
+from gateway.services.identity import OCTETH, Caller
+from gateway.services.webhook_payload import SURFACES
+from gateway.services.webhook_words import NATIVE, NATIVE_WORDS
 from gateway.services.webhooks import Hook
 
 NUMERIC_IDS = "numeric_ids"
 """The account option that makes the `New…ID` values numbers."""
 
-_STATUS = {"active": "Active", "disabled": "Disabled"}
+STATUS = {"active": "Active", "disabled": "Disabled"}
+WORDS = "A word, words between commas or a list; `all` is every event. A native webhook knows " + ", ".join(
+    f"`{word}`" for word in NATIVE_WORDS
+)
 
 
 class EventWord(Field):
@@ -33,20 +38,64 @@ class EventWord(Field):
         return str(value)
 
 
-class AddWebhookParams(Params):
-    DomainID = Id(missing=1, doc="The unique identifier for the domain")
-    Event = EventWord(
-        missing=2,
-        invalid=3,
-        doc="The type of email event to track (delivery, bounce, open, click, unsubscribe, complaint)",
-    )
-    WebhookURL = Text(
-        missing=5,
-        invalid=6,
+class EventWords(Texts):
+    """Event words as they were sent: one, several between commas, or a list.
+
+    Words of every payload pass here: which of them may be asked for hangs on the webhook's.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.sample = EventWord.sample
+
+    def read(self, value: Any) -> list[str]:
+        words = [part.strip() for text in super().read(value) for part in text.split(",")]
+        try:
+            return webhook_words.read(words, NATIVE).spelled
+        except errors.InvalidEvent:
+            self.refuse("should be delivery, bounce, open, click, unsubscribe or complaint")
+
+
+class Ids(Field):
+    """A list of rows' numbers, or numbers between commas; one that cannot be parsed is 0, which no row has."""
+
+    sample = (123,)
+
+    def describe(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "array", "items": {"type": ["integer", "string"]}}, {"type": "string"}]}
+
+    def read(self, value: Any) -> list[int]:
+        items = value if isinstance(value, list) else str(value).split(",")
+        one = Id()
+        return [one.read(item) for item in items]
+
+
+def url(**options: Any) -> Text:
+    """The parameter that says where a webhook leads."""
+    return Text(
         max=2048,
         doc="The URL to which the webhook will send event notifications",
         example="https://yourdomain.com/webhook",
+        **options,
     )
+
+
+class HookParams(Params):
+    """What a new webhook may say beside where it leads and what it hears of."""
+
+    Payload = Text(required=False, choices=list(SURFACES), doc="The form of what it is sent")
+    TestEvents = Flag(required=False, doc="Whether it hears of messages that were sent with test keys")
+
+
+class AddWebhookParams(HookParams):
+    DomainID = Id(missing=1, doc="The unique identifier for the domain")
+    Event = EventWords(
+        missing=2,
+        invalid=3,
+        doc="The type of email event to track (delivery, bounce, open, click, unsubscribe, complaint); several between"
+        " commas or as a list, `all` for all of them",
+    )
+    WebhookURL = url(missing=5, invalid=6)
 
 
 class GetWebhooksParams(Params):
@@ -76,7 +125,14 @@ class DeleteWebhookParams(Params):
     error_list=True,
 )
 def add_webhook(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    hook = webhooks.add(caller=caller, domain_id=params["DomainID"], event=params["Event"], url=params["WebhookURL"])
+    hook = webhooks.add(
+        caller=caller,
+        domain_id=params["DomainID"],
+        event=params["Event"],
+        url=params["WebhookURL"],
+        surface=params.get("Payload", OCTETH),
+        test_events=params.get("TestEvents", False),
+    )
     return {"NewWebhookID": new_id(caller, hook)}
 
 
@@ -138,10 +194,22 @@ def row(hook: Hook) -> dict[str, Any]:
         "Events": hook.events,
         "WebhookURL": hook.url,
         "Event": hook.events[0] if hook.events else "",
-        "Status": _STATUS.get(hook.status, hook.status),
+        "Status": STATUS.get(hook.status, hook.status),
         "LastResponseCode": hook.last_code,
-        "LastResponseAt": None if hook.last_ms is None else clock.sql_text(hook.last_ms),
+        "LastResponseAt": _time(hook.last_ms),
         "LastResponseTryCounter": hook.last_tries,
         "Secret": hook.secret,
+        "OldSecretUntil": _time(hook.old_secret_until_ms),
+        "Payload": hook.surface,
+        "Scope": "domain" if hook.domain_id is not None else "account" if hook.domain_ids is None else "group",
+        "DomainIDs": [str(one) for one in hook.domain_ids or ([hook.domain_id] if hook.domain_id is not None else [])],
+        "TestEvents": hook.test_events,
+        "FailingSince": _time(hook.failing_ms),
+        "DisabledAt": _time(hook.disabled_ms),
+        "DisabledCause": hook.disabled_cause,
         "CreatedAt": clock.sql_text(hook.created_ms),
     }
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else clock.sql_text(ms)

@@ -288,6 +288,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("INBOUND_KEEP", "1000", _integer(1, 100000), "inbound mails kept for inspection, of each account and kind"),
     Setting("INBOUND_KEEP_BYTES", "52428800", _integer(65536, 1 << 40), "bytes of these, of each account and kind"),
     Setting("INBOUND_KEEP_DAYS", "30", _integer(1, 3660), "how many days they are kept"),
+    Setting("KEEP_BODY_DAYS", "30", _integer(0, 36500), "how many days bodies are kept, where an account says nothing"),
+    Setting("KEEP_METADATA_DAYS", "365", _integer(1, 36500), "how many days the rest of a message and its events are"),
+    Setting("KEEP_COUNTER_DAYS", "1100", _integer(1, 36500), "how many days the counters are; never less than that"),
     Setting("IN_DOUBT", "retry", _text, "retry or hold: a delivery whose reply was lost in a crash"),
     Setting("JOURNAL_SYNC", "0", _boolean, "1 syncs the delivery journal to disk before every DATA"),
     Setting("CORS_ORIGINS", "", _origins, "origins that browsers may call the API from"),
@@ -356,6 +359,9 @@ class Settings:
     inbound_keep: int
     inbound_keep_bytes: int
     inbound_keep_days: int
+    keep_body_days: int
+    keep_metadata_days: int
+    keep_counter_days: int
     in_doubt: str
     journal_sync: bool
     cors_origins: tuple[str, ...]

@@ -152,6 +152,11 @@ class WebhookDisabled(GatewayError):
     message = "The webhook is disabled: enable it first."
 
 
+class MissingWebhook(Invalid):
+    slug = "missing_webhook"
+    message = "WebhookID or WebhookDeliveryID is needed."
+
+
 class ReplayRunning(GatewayError):
     slug = "replay_running"
     status = 409

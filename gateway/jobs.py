@@ -16,6 +16,7 @@ CLEAR = "clear"
 HOUSEKEEPING = "housekeeping"
 SEARCH = "search"
 DOMAINS = "domains"
+HITS = "hits"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

@@ -23,7 +23,8 @@ def up(migrator, db):
         if name not in have:
             migrator.migrate(migrator.add_column("webhook", name, made()))
     if ("webhook_id", "state") not in {tuple(index.columns) for index in db.get_indexes("webhook_delivery")}:
-        migrator.migrate(migrator.add_index("webhook_delivery", ("webhook_id", "state")))
+        # Named like its neighbours, which statements name too.
+        db.execute_sql("CREATE INDEX webhookdelivery_webhook_id_state ON webhook_delivery (webhook_id, state)")
 
     class WebhookReplay(Model):
         id = AutoField()
@@ -62,6 +63,6 @@ def up(migrator, db):
 def down(migrator, db):
     for table in ("webhook_count", "webhook_replay"):
         migrator.migrate(migrator.drop_table(table))
-    migrator.migrate(migrator.drop_index("webhook_delivery", "webhook_delivery_webhook_id_state"))
+    migrator.migrate(migrator.drop_index("webhook_delivery", "webhookdelivery_webhook_id_state"))
     for name in reversed(WEBHOOK):
         migrator.migrate(migrator.drop_column("webhook", name))

@@ -35,8 +35,9 @@ async def log_in(server: Connection, session: Any, envelope: Any, args: list[str
     try:
         login, most = await server.door.run(_authenticate, username, password, server.host)
     except Exception as error:
-        if isinstance(error, errors.GatewayError):
-            _log.warning("smtp_login_refused", extra={"peer": server.host, "username": username, "why": error.slug})
+        if not isinstance(error, errors.GatewayError):
+            return reply(error)  # the store is away: no guess, and the client may try again on this connection
+        _log.warning("smtp_login_refused", extra={"peer": server.host, "username": username, "why": error.slug})
         server.login_failures += 1
         if server.login_failures >= MAX_FAILURES:
             await server.push(reply(error))

@@ -205,9 +205,11 @@ class Connection(SMTP):
 
     async def close(self, line: str) -> None:
         """Say a last line, if somebody still listens, and hang up."""
+        if self.transport is None or self.transport.is_closing():
+            return
         with contextlib.suppress(ConnectionError):
             await self.push(line)
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
 
     async def handle_exception(self, error: Exception) -> str:
@@ -239,6 +241,13 @@ class Connection(SMTP):
         self._greeting = True
         await super().smtp_EHLO(hostname)
         self._greeting = False
+
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        await super().smtp_STARTTLS(arg)
+        if self._tls_protocol is not None and self.session.ssl is None:
+            # A client that hangs up within the handshake: asyncio ends it like one that succeeded, and never tells
+            # of the loss, so that the connection would be counted for ever.
+            raise TLSSetupException
 
     async def smtp_AUTH(self, arg: str) -> None:
         mechanism, space, rest = (arg or "").partition(" ")

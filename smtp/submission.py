@@ -54,6 +54,11 @@ class Submission:
         return str(await server.door.run(_submit, server, session, envelope))
 
 
+def _protocol(server: Connection, envelope: Any) -> str:
+    """RFC 3848, and RFC 6531 §4.3 where the client asked for SMTPUTF8."""
+    return ("UTF8SMTP" if envelope.smtp_utf8 else "ESMTP") + ("SA" if server.encrypted else "A")
+
+
 def _submit(server: Connection, session: Any, envelope: Any) -> str:
     """Accept one message and return the reply; runs in a thread with a database connection of its own."""
     login: smtps.Login = session.auth_data
@@ -64,7 +69,7 @@ def _submit(server: Connection, session: Any, envelope: Any) -> str:
             client_name=str(session.host_name or ""),
             client_ip=server.host,
             hostname=server.door.settings.hostname,
-            protocol="ESMTPSA" if server.encrypted else "ESMTPA",  # RFC 3848
+            protocol=_protocol(server, envelope),
             at_ms=clock.now_ms(),
         )
         draft = drafting.read(tidy(envelope.content), recipients=envelope.rcpt_tos, trace=trace)

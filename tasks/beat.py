@@ -19,6 +19,7 @@ SCHEDULE = {
     jobs.HOUSEKEEPING: 60.0,
     jobs.SEARCH: 3.0,
     jobs.DOMAINS: 60.0,
+    jobs.HITS: 5.0,
 }
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 

@@ -23,6 +23,7 @@ from tasks import clear as _clear  # noqa: F401
 from tasks import deliver as _deliver  # noqa: F401
 from tasks import domains as _domains  # noqa: F401
 from tasks import expand as _expand  # noqa: F401
+from tasks import hits as _hits  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
 from tasks import replay as _replay  # noqa: F401
 from tasks import ringer

@@ -17,11 +17,13 @@ from gateway import clock, config, errors
 from gateway.mail import headers as mail_headers
 from gateway.mail.draft import Draft
 from gateway.services.identity import Caller
+from gateway.services.retention import MOST_DAYS
 
 _CONTENT = ("subject", "contenttype", "htmlcontent", "plaincontent", "attachments", "headers", "templateid")
 _PEOPLE = ("from", "to", "cc", "bcc", "replyto", "targetlistid")
-_HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "listid", "subscriberid", "journeyid", "actionid")
-PAYLOAD = frozenset(_CONTENT + _PEOPLE + _HANDLING + merging.VARIABLES)
+_HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "retention")
+_PASSED_ON = ("listid", "subscriberid", "journeyid", "actionid")
+PAYLOAD = frozenset(_CONTENT + _PEOPLE + _HANDLING + _PASSED_ON + merging.VARIABLES)
 """What makes one request another under its idempotency key."""
 
 FIELDS = PAYLOAD | {"dryrun"}
@@ -68,6 +70,7 @@ def read(params: Params, caller: Caller | None, sender_name: str | None, faults:
     sender = addresses.read_from(params.get("from"), sender_name, faults, strict=strict)
     to = addresses.read_list(params.get("to"), addresses.TO, limit("max_to"), faults, strict=strict)
     subject, html, text = _content(params, size, faults)
+    body_days, metadata_days = _retention(params.get("retention"), faults)
     draft = Draft(
         sender=sender,  # type: ignore[arg-type]  # None only where a fault keeps the draft from being used
         subject=subject,
@@ -85,6 +88,8 @@ def read(params: Params, caller: Caller | None, sender_name: str | None, faults:
         track_opens=_flag(params, "TrackOpens", faults),
         track_links=_flag(params, "TrackLinks", faults),
         send_at_ms=_send_at(params.get("sendat"), faults),
+        keep_body_days=body_days,
+        keep_metadata_days=metadata_days,
         defaults=_defaults(params, caller, faults),
         template_id=merging.read_template(params, caller, faults),
         list_id=merging.read_list(params, caller, faults),
@@ -219,6 +224,27 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     elif at_ms > now:
         return at_ms
     return None
+
+
+def _retention(value: Any, faults: Faults) -> tuple[int | None, int | None]:
+    """Days that the message's body and the rest of it are kept, where it says so."""
+    if empty(value):
+        return None, None
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            value = None
+    days = {str(name).lower(): number for name, number in value.items()} if isinstance(value, Mapping) else {}
+    if not days or not days.keys() <= {"body", "metadata"}:
+        faults.other("Retention should be an object with Body, Metadata or both.")
+        return None, None
+    for name, low in (("body", 0), ("metadata", 1)):
+        number = days.get(name, low)
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= MOST_DAYS:
+            faults.other(f"Retention: {name.capitalize()} should be a number of days from {low} to {MOST_DAYS}.")
+            return None, None
+    return days.get("body"), days.get("metadata")
 
 
 def _defaults(params: Params, caller: Caller | None, faults: Faults) -> dict[str, str]:

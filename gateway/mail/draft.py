@@ -56,6 +56,8 @@ class Draft:
     template_id: int | None = None  # fills subject, html and text where they are empty
     list_id: int | None = None  # every active subscriber of the list instead of To, Cc and Bcc
     variables: dict[str, Any] = field(default_factory=dict)  # of the template; on a list under a subscriber's fields
+    keep_body_days: int | None = None  # None: as the account says
+    keep_metadata_days: int | None = None
     defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID
     idempotency_key: str | None = None
     idempotency_scope: str = ""  # the endpoint

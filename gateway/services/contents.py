@@ -6,7 +6,7 @@ import hashlib
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateway import clock
 from models import database as db
@@ -122,6 +122,19 @@ def _unpack(codec: int, packed: bytes) -> bytes:
     return zlib.decompress(packed) if codec == Codec.ZLIB else packed
 
 
+def release(tx: db.Transaction, content_ids: Sequence[int], *, before_ms: int) -> None:
+    """Delete those of the bodies that were made before `before_ms` and that nothing refers to any more."""
+    for start in range(0, len(content_ids), 500):
+        some = content_ids[start : start + 500]
+        rows = tx.rows(
+            f"SELECT c.id FROM content c WHERE c.id IN ({','.join('?' * len(some))}) AND c.created_ms < ?"
+            " AND NOT EXISTS (SELECT 1 FROM message m WHERE m.content_id = c.id)"
+            " AND NOT EXISTS (SELECT 1 FROM captured_mail k WHERE k.content_id = c.id)",
+            (*some, before_ms),
+        )
+        _delete(tx, [content_id for (content_id,) in rows])
+
+
 def collect(tx: db.Transaction, *, before_ms: int, limit: int = 200) -> int:
     """Delete bodies made before `before_ms` that nothing refers to; returns how many."""
     rows = tx.rows(
@@ -131,8 +144,12 @@ def collect(tx: db.Transaction, *, before_ms: int, limit: int = 200) -> int:
         (before_ms, limit),
     )
     ids = [content_id for (content_id,) in rows]
+    _delete(tx, ids)
+    return len(ids)
+
+
+def _delete(tx: db.Transaction, ids: Sequence[int]) -> None:
     if ids:
         marks = ",".join("?" * len(ids))
         tx.execute(f"DELETE FROM content_part WHERE content_id IN ({marks})", ids)
         tx.execute(f"DELETE FROM content WHERE id IN ({marks})", ids)
-    return len(ids)

@@ -48,11 +48,8 @@ def bound_ms(number: int) -> int:
 def of(steps: Mapping[int, int]) -> Times:
     ordered = sorted((number, n) for number, n in steps.items() if n)
     total = sum(n for _, n in ordered)
-    return Times(
-        total,
-        *(_percentile(ordered, total, part) for part in (0.5, 0.95, 0.99)),
-        [(bound_ms(number), n) for number, n in ordered],
-    )
+    p50_ms, p95_ms, p99_ms = (_percentile(ordered, total, part) for part in (0.5, 0.95, 0.99))
+    return Times(total, p50_ms, p95_ms, p99_ms, [(bound_ms(number), n) for number, n in ordered])
 
 
 def _percentile(ordered: list[tuple[int, int]], total: int, part: float) -> int | None:

@@ -15,7 +15,7 @@ from gateway.services.event_rows import EventRow
 from gateway.services.event_search import Matches
 from gateway.services.identity import Caller
 from models import database as db
-from models.vocabulary import EventKind
+from models.vocabulary import EventKind, FacetKind
 
 RETRIEVE_MOST = 100
 """Events of one page."""
@@ -163,7 +163,7 @@ def _total(wanted: Wanted, days: range, low: int, high: int) -> int:
 
 
 def _counted(domain_id: int, kinds: Sequence[int], days: range) -> int:
-    """The roll-ups of these days, looked up one by one: a range would read the tags between them too."""
+    """The roll-ups of these days without what is gone, looked up one by one: a range would read the tags too."""
     wanted = list(kinds) or [int(kind) for kind in EventKind]
     primary = " FORCE INDEX (PRIMARY)" if db.dialect() == "mysql" else ""
     total = 0
@@ -174,6 +174,13 @@ def _counted(domain_id: int, kinds: Sequence[int], days: range) -> int:
                 f"SELECT COALESCE(SUM(n), 0) FROM counter{primary} WHERE domain_id = ? AND tag = ''"
                 f" AND day IN ({', '.join('?' * len(some))}) AND kind IN ({', '.join('?' * len(wanted))})",
                 (domain_id, *some, *wanted),
+            )[0][0]
+        )
+        total -= int(
+            db.rows(
+                f"SELECT COALESCE(SUM(n), 0) FROM facet{primary} WHERE domain_id = ? AND facet = ? AND value = ''"
+                f" AND day IN ({', '.join('?' * len(some))}) AND kind IN ({', '.join('?' * len(wanted))})",
+                (domain_id, int(FacetKind.GONE), *some, *wanted),
             )[0][0]
         )
     return total

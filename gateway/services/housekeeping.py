@@ -5,7 +5,19 @@ from __future__ import annotations
 import time
 
 from gateway import clock
-from gateway.services import contents, inbound_mail, lists, quotas, scratchpad, shaping, strikes, tls_policies
+from gateway.services import (
+    contents,
+    expired,
+    inbound_mail,
+    lists,
+    quotas,
+    scratchpad,
+    shaping,
+    strikes,
+    tls_policies,
+    webhook_log,
+    webhook_replays,
+)
 from models import database as db
 
 IDEMPOTENCY_MS = 72 * 3_600_000
@@ -33,7 +45,9 @@ def sweep(seconds: float) -> int:
     end = time.monotonic() + seconds
     total = 0
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
-    for step in (*steps, tls_policies.collect, inbound_mail.collect, shaping.collect, _rate_counters, _heartbeats):
+    more_steps = (tls_policies.collect, inbound_mail.collect, shaping.collect)
+    of_webhooks = (webhook_log.collect, webhook_replays.collect)
+    for step in (*steps, *more_steps, *of_webhooks, _rate_counters, _heartbeats, expired.collect):
         more = True
         while more and time.monotonic() < end:
             gone, more = step()

@@ -6,14 +6,14 @@ import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from gateway import clock
-from gateway.services import webhook_outbox
+from gateway.services import delivery_times, webhook_outbox
 from models import database as db
 from models.vocabulary import EventKind, FacetKind
 
@@ -161,6 +161,14 @@ def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence
         for facet, value in values:
             if value:
                 counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
+    _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+
+
+def count_gone(tx: db.Transaction, events: Iterable[tuple[int, int, int]]) -> None:
+    """Events (domain, time, kind) were taken out of the log; what has counted them stays as it is."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for domain_id, at_ms, kind in events:
+        counts[(domain_id, int(FacetKind.GONE), clock.day_number(at_ms), "", kind)] += 1
     _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
 
 

@@ -9,10 +9,11 @@ import orjson
 
 from gateway import ids, jobs
 from gateway.mail.draft import Draft, Mailbox
-from gateway.services import contents, expansions, gates, idempotency, lanes, ledger, verdicts
+from gateway.services import contents, expansions, gates, idempotency, lanes, ledger, retention, verdicts
 from gateway.services.gates import Admitted, Prepared
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
+from gateway.services.retention import Retention
 from models import database as db
 from models.group_commit import in_shared_transaction
 from models.vocabulary import DeliveryState, EventKind
@@ -131,6 +132,9 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
         ),
     )
     message_id = int(cursor.lastrowid)
+    if draft.keep_body_days is not None or draft.keep_metadata_days is not None:
+        kept = Retention(draft.keep_body_days, draft.keep_metadata_days)
+        retention.ask(tx, message_id=message_id, wanted=kept, now_ms=prepared.now_ms)
     if draft.list_id is None:
         _insert_deliveries(tx, message_id, prepared, placed.lane_id, set(admitted.suppressed))
     else:

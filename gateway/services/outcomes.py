@@ -154,7 +154,8 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         for message_id, tags, metadata, created_ms, send_at_ms in tx.rows(
-            f"SELECT id, tags, metadata, created_ms, send_at_ms FROM message WHERE id IN ({','.join('?' * len(some))})", some
+            f"SELECT id, tags, metadata, created_ms, send_at_ms FROM message WHERE id IN ({','.join('?' * len(some))})",
+            some,
         ):
             since_ms = max(created_ms, send_at_ms or 0)
             messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None, since_ms)

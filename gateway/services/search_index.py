@@ -89,14 +89,45 @@ def _claim(tx: db.Transaction, newest: int) -> _Mark | None:
     return mark
 
 
-def _read(after: int, limit: int) -> list[tuple[Any, ...]]:
+def postings_of(event_ids: Sequence[int]) -> list[_Posting]:
+    """What the index says of these events and of no host: to be forgotten with them."""
+    found: set[_Posting] = set()
+    for start in range(0, len(event_ids), _CHUNK):
+        some = event_ids[start : start + _CHUNK]
+        found |= _postings(db.rows(f"{_select()} WHERE e.id IN ({','.join('?' * len(some))})", some))
+    return sorted(posting for posting in found if posting[0])
+
+
+def forget(tx: db.Transaction, postings: Sequence[_Posting]) -> None:
+    """Delete postings, sorted as `postings_of` returns them, of the deliveries and messages that they name."""
+    for (domain_id, message_id), some in _by_message(postings).items():
+        terms = sorted({term for _, term, _, _ in some})
+        for start in range(0, len(terms), _CHUNK):
+            part = terms[start : start + _CHUNK]
+            tx.execute(
+                f"DELETE FROM search_term WHERE domain_id = ? AND term IN ({','.join('?' * len(part))})"
+                " AND message_id = ?",
+                (domain_id, *part, message_id),
+            )
+
+
+def _by_message(postings: Sequence[_Posting]) -> dict[tuple[int, int], list[_Posting]]:
+    found: dict[tuple[int, int], list[_Posting]] = {}
+    for posting in postings:
+        found.setdefault((posting[0], posting[2]), []).append(posting)
+    return found
+
+
+def _select() -> str:
     straight = "STRAIGHT_JOIN " if db.dialect() == "mysql" else ""
-    return db.rows(
+    return (
         f"SELECT {straight}e.id, e.domain_id, e.kind, e.message_id, e.delivery_id, e.mx_id,"
         f" {event_texts.EVENT_COLUMNS} FROM event e {event_texts.EVENT_JOINS}"
-        " WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?",
-        (after, limit, _BATCH),
     )
+
+
+def _read(after: int, limit: int) -> list[tuple[Any, ...]]:
+    return db.rows(f"{_select()} WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?", (after, limit, _BATCH))
 
 
 def _write(postings: Iterable[_Posting], event_id: int) -> None:

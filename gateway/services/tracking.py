@@ -54,9 +54,7 @@ class Hit:
         return EventKind.CLICKED if self.url else EventKind.OPENED
 
     def dump(self) -> bytes:
-        return orjson.dumps(
-            [self.delivery_id, self.at_ms, self.url, self.method, self.agent, self.ip, self.purpose]
-        )
+        return orjson.dumps([self.delivery_id, self.at_ms, self.url, self.method, self.agent, self.ip, self.purpose])
 
     @classmethod
     def parse(cls, line: bytes) -> Hit | None:
@@ -162,9 +160,7 @@ def _write(name: str, start: int, end: int, hits: Sequence[Hit], near: Sequence[
     return db.in_transaction(lambda tx: _write_in(tx, name, start, end, hits, near))
 
 
-def _write_in(
-    tx: db.Transaction, name: str, start: int, end: int, hits: Sequence[Hit], near: Sequence[Hit]
-) -> int:
+def _write_in(tx: db.Transaction, name: str, start: int, end: int, hits: Sequence[Hit], near: Sequence[Hit]) -> int:
     """Events and the mark in one commit: a hit is counted once, whatever dies when."""
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     rows = tx.rows(f"SELECT done FROM hit_spool WHERE name = ?{lock}", (name,))

@@ -74,8 +74,10 @@ def deliveries(
 ) -> list[Told]:
     """The webhook's deliveries, the newest first: those in one state, made within these times, with ids below `before`.
 
-    Raises `WebhookNotFound`.
+    Raises `WebhookNotFound`, `Invalid`.
     """
+    if state is not None and state not in STATES:
+        raise errors.Invalid("State should be one of " + ", ".join(STATES), field="State")
     webhooks.find(caller=caller, webhook_id=webhook_id)
     conditions, values = "", []
     for part, value in ((" AND id < ?", before), (" AND created_ms >= ?", from_ms), (" AND created_ms <= ?", to_ms)):
@@ -129,12 +131,6 @@ def days(*, caller: Caller, webhook_id: int, days: int = DAYS) -> list[Day]:
     ]
 
 
-def require_state(state: str | None) -> None:
-    """Raises `Invalid` for a word that is no state."""
-    if state is not None and state not in STATES:
-        raise errors.Invalid("State should be one of " + ", ".join(STATES), field="State")
-
-
 class _Mark:
     """How far this process has looked for deliveries that have run out, and when it begins anew."""
 
@@ -144,7 +140,7 @@ class _Mark:
 
 
 def collect() -> tuple[int, bool]:
-    """Take out a window of deliveries that are told or dead for long, with their attempts; how many, and whether to go on.
+    """Take out a window of deliveries that were told or given up long ago; how many, and whether to go on.
 
     Dead letters that stay are walked over once an hour, not every time.
     """

@@ -36,19 +36,36 @@ _AGAIN = (
 class Replay:
     """`done` is False while more is coming."""
 
-    id: int | None  # None: of a single delivery
     replayed: int
     done: bool
 
 
-def one(*, caller: Caller, delivery_id: int) -> Replay:
-    """Tell one webhook delivery again; one that still waits for its turn is left to that.
+def begin(
+    *,
+    caller: Caller,
+    webhook_id: int | None = None,
+    delivery_id: int | None = None,
+    state: str = "dead",
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    event: str | Sequence[str] | None = None,
+) -> Replay:
+    """`one` where a delivery is given, else `many`; raises what they raise, and `MissingWebhook` without either."""
+    if delivery_id is not None:
+        return one(caller=caller, delivery_id=delivery_id, webhook_id=webhook_id)
+    if webhook_id is None:
+        raise errors.MissingWebhook()
+    return many(caller=caller, webhook_id=webhook_id, state=state, from_ms=from_ms, to_ms=to_ms, event=event)
+
+
+def one(*, caller: Caller, delivery_id: int, webhook_id: int | None = None) -> Replay:
+    """Tell one webhook delivery (of that webhook) again; one that still waits for its turn is left to that.
 
     Raises `WebhookNotFound`, `WebhookDisabled`.
     """
     owner = db.rows("SELECT webhook_id, event_id FROM webhook_delivery WHERE id = ?", (delivery_id,))
-    webhook_id, event_id = owner[0] if owner else (0, 0)
-    _active(caller, webhook_id)
+    found_id, event_id = owner[0] if owner else (0, 0)
+    _active(caller, found_id if webhook_id in (None, found_id) else 0)
     if event_id == 0:  # a sample: another is as good
         raise errors.WebhookNotFound("A test event cannot be replayed; send another.", what="webhook delivery")
 
@@ -56,7 +73,7 @@ def one(*, caller: Caller, delivery_id: int) -> Replay:
         tx.after_commit(lambda: jobs.ring(jobs.WEBHOOKS), key=jobs.WEBHOOKS)
         return int(tx.execute(_AGAIN, (clock.now_ms(), delivery_id)).rowcount)
 
-    return Replay(None, db.in_transaction(work), True)
+    return Replay(db.in_transaction(work), True)
 
 
 def many(
@@ -95,7 +112,7 @@ def many(
     replayed, ended_ms = db.rows("SELECT replayed, ended_ms FROM webhook_replay WHERE id = ?", (replay_id,))[0]
     if ended_ms is None:
         jobs.ring(jobs.REPLAY)
-    return Replay(replay_id, int(replayed), ended_ms is not None)
+    return Replay(int(replayed), ended_ms is not None)
 
 
 def drain(seconds: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -45,7 +46,7 @@ class Sampled:
     sent: str  # the body
 
 
-def send(*, caller: Caller, webhook_id: int, event: str | None = None) -> Sampled:
+def send(*, caller: Caller, webhook_id: int, event: str | Sequence[str] | None = None) -> Sampled:
     """Call the webhook once with an event of the wanted kind (by default the first that it asks for).
 
     Works while it is disabled too, and is no reason to disable it. The event says `Test`. Raises `WebhookNotFound`,
@@ -78,7 +79,7 @@ def send(*, caller: Caller, webhook_id: int, event: str | None = None) -> Sample
     return Sampled(delivery_id, str(uuid), reply.ok, reply.status, reply.error, answer, reply.ms, body.decode())
 
 
-def _kind(hook: Webhook, event: str | None) -> EventKind:
+def _kind(hook: Webhook, event: str | Sequence[str] | None) -> EventKind:
     mask = webhook_words.read(event, hook.surface).kinds if event is not None else hook.kinds
     return next((kind for kind in EventKind if mask >> kind & 1), EventKind.DELIVERED)
 

@@ -146,21 +146,20 @@ def list_(*, caller: Caller, domain_id: int) -> list[Hook]:
 
 
 def delete(*, caller: Caller, webhook_id: int, domain_id: int | None = None) -> None:
-    """Remove a webhook of that domain, or without one a group's or the account's.
+    """Remove a webhook; with `domain_id` only one of that domain.
 
     What was still to be told to it goes to the dead letters. Raises `NotFound` (the domain), `WebhookNotFound`,
-    `DomainNotActive` for a disabled or suspended domain.
+    `DomainNotActive` where the domain is given and is disabled or suspended.
     """
     if domain_id is None:
-        if find(caller=caller, webhook_id=webhook_id).domain_id is not None:
-            raise errors.WebhookNotFound(what="webhook")
+        find(caller=caller, webhook_id=webhook_id)
     elif domains.find(caller=caller, domain_id=domain_id).status in (DOMAIN_DISABLED, DOMAIN_SUSPENDED):
         raise errors.DomainNotActive()
-    where, values = ("domain_id IS NULL", ()) if domain_id is None else ("domain_id = ?", (domain_id,))
+    where, values = ("", ()) if domain_id is None else (" AND domain_id = ?", (domain_id,))
 
     def work(tx: Transaction) -> bool:
         found = tx.execute(
-            f"UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL AND {where}",
+            f"UPDATE webhook SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL{where}",
             (clock.now_ms(), webhook_id, caller.account_id, *values),
         ).rowcount
         if found:

@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
+from email.message import EmailMessage
 
 import pytest
 
@@ -20,6 +23,17 @@ def greeting(installation: Installation, process: subprocess.Popen[str]) -> str:
     )
 
 
+def _submit(installation: Installation, user: str, secret: str) -> None:
+    """Over STARTTLS, with the certificate of the demo verified by the file that was printed."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "hello@example.com", "jane@example.net", "Submitted"
+    message.set_content("It works.")
+    with smtplib.SMTP("localhost", installation.smtp_port, timeout=20) as client:
+        client.starttls(context=ssl.create_default_context(cafile=str(installation.data / "smtp-tls.pem")))
+        client.login(user, secret)
+        client.send_message(message)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_demo_prints_a_curl_that_works_when_pasted_and_a_second_start_finds_everything(
     installation: Installation,
@@ -30,6 +44,8 @@ def test_demo_prints_a_curl_that_works_when_pasted_and_a_second_start_finds_ever
     api_key = re.search(r"API key +([0-9A-F-]{35})", text)
     sender_key = re.search(r"sender key +([0-9A-F-]{35})", text)
     assert password and api_key and sender_key
+    user, secret = re.search(r"SMTP user +(\S+)", text), re.search(r"SMTP secret +(\S+)", text)
+    assert user and secret
 
     curl = text[text.index("  curl ") :].split("\n\n")[0]
     pasted = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True)
@@ -39,6 +55,9 @@ def test_demo_prints_a_curl_that_works_when_pasted_and_a_second_start_finds_ever
     shown = installation.run("mail", "show", str(mail[0]["id"])).stdout
     assert "\nTo: Jane Doe <jane@example.net>\n" in shown
     assert shown.count("DKIM-Signature:") == 2
+    _submit(installation, user[1], secret[1])
+    wait_for(lambda: len(installation.ask("mail", "list")) == 2, "the submitted one captured, too")
+    mail = installation.ask("mail", "list")
 
     first.terminate()
     assert first.wait(30) == 0, installation.output(first)
@@ -47,6 +66,7 @@ def test_demo_prints_a_curl_that_works_when_pasted_and_a_second_start_finds_ever
     assert sender_key[1] in again
     assert password[1] not in again
     assert api_key[1] not in again
+    assert secret[1] not in again
     assert "commandpost key add" in again
     assert installation.ask("mail", "list") == mail
     assert installation.data.stat().st_mode & 0o077 == 0

@@ -147,3 +147,24 @@ def test_what_cannot_be_understood(
 
 def test_a_strangers_domain_has_no_series(client: FlaskClient, operator: Account, domain: SenderDomain) -> None:
     assert call(client, operator, "DailySeries", DomainID=domain.id)["ErrorCode"] == 2
+
+
+def test_times_hours_and_who_opened(client: FlaskClient, owner: Account, domain: SenderDomain) -> None:
+    ((message_id,),) = db.rows("SELECT MAX(id) FROM message")
+    told = {"waited_ms": 900}, {"waited_ms": 2000}
+    facts = [
+        Fact(owner.id, domain.id, EventKind.DELIVERED, clock.now_ms(), message_id, rcpt="a@friends.test", **more)
+        for more in told
+    ]
+    facts.append(Fact(owner.id, domain.id, EventKind.OPENED, clock.now_ms(), message_id, data={"verdict": "machine"}))
+    db.in_transaction(lambda tx: ledger.record(tx, facts))
+    for found in (call(client, owner, "DomainStats", DomainID=domain.id), call(client, owner, "AccountStats")):
+        times = found["DeliveryTimes"]
+        assert (times["Count"], times["P50Ms"], times["P99Ms"]) == (2, 1024, 2048)
+        assert times["Histogram"] == [{"UpToMs": 1024, "Count": 1}, {"UpToMs": 2048, "Count": 1}]
+        assert found["Engagement"]["Opened"] == {"All": 2, "Human": 0, "Machine": 1, "Unknown": 1}
+    series = call(client, owner, "HourlySeries", DomainID=domain.id)["Series"]
+    assert len(series) == 48
+    assert sum(hour["Delivered"] for hour in series) == 3
+    assert sum(hour["Sent"] for hour in series) == 1
+    assert call(client, owner, "HourlySeries", DomainID=987_654)["ErrorCode"] == 2

@@ -62,7 +62,7 @@ def corpus() -> list[tuple[str, bytes]]:
 
 
 def names_of(data: bytes) -> set[str]:
-    return {name.lower() for name in BytesParser(policy=default).parsebytes(data, headersonly=True).keys()}
+    return {name.lower() for name in BytesParser(policy=default).parsebytes(data, headersonly=True)}
 
 
 def test_no_field_of_the_header_breaks_out(start: Callable[..., Running], customer: Customer) -> None:
@@ -77,13 +77,15 @@ def test_no_field_of_the_header_breaks_out(start: Callable[..., Running], custom
             codes = client.replies(4)
             assert codes[:3] == ["250", "250", "354"] and codes[3] in ("250", "550"), (field, message)
             accepted += codes[3] == "250"
-        assert accepted > len(messages) / 2
+        # Some line breaks become the same blank, and so the same idempotency key.
+        stored_once = models.Message.select().count()
+        assert len(messages) / 2 < stored_once <= accepted
         while deliveries.drain(0.2):
             pass
         assert deliveries.engine().wait_idle(60)
         deliveries.close()
-        arrived = sink.wait_for(accepted, 60)
-    assert len(arrived) == accepted
+        arrived = sink.wait_for(stored_once, 60)
+    assert len(arrived) == stored_once
     for one in arrived:
         assert names_of(one.data) <= EXPECTED, one.data
         assert one.rcpts == ["jane@friends.test"]

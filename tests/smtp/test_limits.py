@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import smtplib
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +22,7 @@ from smtp.protocol import Door
 from tests.conftest import use_settings
 from tests.peers import certificate
 from tests.smtp.conftest import Customer, Running
+from tests.smtp.test_protocol import wait_for
 from tests.smtp.test_submission import mail
 
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -116,6 +120,33 @@ def test_what_was_said_before_starttls_is_forgotten(
             assert client.ehlo()[1].startswith(b"mx.gateway.test")
         except OSError:
             client.close()
+
+
+@pytest.mark.parametrize("ending", ["fin", "reset", "garbage", "hello then fin", "distrust"])
+def test_a_handshake_that_fails_holds_no_connection(start: Callable[..., Running], tmp_path: Path, ending: str) -> None:
+    pem = certificate.self_signed(tmp_path, "localhost", "127.0.0.1")
+    part = start(TLS_CERT=str(pem.chain), TLS_KEY=str(pem.key), SMTP_CONNECTIONS_PER_ADDRESS="2")
+    for _ in range(5):
+        client = part.client()
+        client.ehlo()
+        assert client.docmd("STARTTLS")[0] == 220
+        sock = client.sock
+        assert sock is not None
+        if ending == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif ending == "garbage":
+            sock.sendall(b"EHLO again\r\n" * 10)
+        elif ending == "hello then fin":
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                distrusting().wrap_bio(incoming, outgoing).do_handshake()
+            sock.sendall(outgoing.read()[:100])
+        elif ending == "distrust":
+            with pytest.raises(ssl.SSLError):
+                ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+        client.close()
+        wait_for(lambda: not part.server.doors[0].connections)
+    part.client().quit()
 
 
 def distrusting() -> ssl.SSLContext:

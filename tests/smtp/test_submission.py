@@ -238,6 +238,7 @@ def test_internationalised_addresses(part: Running, customer: Customer) -> None:
         assert client.data(mail().as_bytes())[0] == 250
     (delivery,) = models.Delivery.select()
     assert delivery.rcpt == "zoë@xn--bcher-kva.test"
+    assert b" with UTF8SMTPA;" in stored(only_message())
 
 
 @pytest.mark.parametrize("bad", ["<nobody>", "<a b@friends.test>", "<@friends.test>", "<jane@friends..test>", "<>"])
@@ -298,6 +299,24 @@ def test_a_store_that_is_away_is_asked_again(
     assert submit(client, mail().as_bytes()).startswith("250")
     client.quit()
     assert models.Message.select().count() == 1
+
+
+def test_a_store_that_is_away_is_no_wrong_password(
+    part: Running, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smtps.forget()
+
+    def away(*_: object, **__: object) -> None:
+        raise db.StoreUnavailable("gone")
+
+    with part.client() as client:
+        client.ehlo()
+        with monkeypatch.context() as patched:
+            patched.setattr(db, "rows", away)
+            secret = base64.b64encode(f"\0{customer.login.username}\0{customer.password}".encode()).decode()
+            assert [client.docmd("AUTH", f"PLAIN {secret}")[0] for _ in range(4)] == [451] * 4
+        client.login(customer.login.username, customer.password)
+        assert submit(client, mail().as_bytes()).startswith("250")
 
 
 def test_a_bug_shows_nothing_of_itself(part: Running, customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

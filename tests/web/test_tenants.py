@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 import models
 from commands import registry
 from commands.registry import Command, Needs
+from gateway import ids as gateway_ids
 from gateway.services import (
     allow_list,
     apis,
@@ -40,6 +41,7 @@ ABSENT = 987_654_321
 IDS = {
     "domainid",
     "webhookid",
+    "webhookdeliveryid",
     "smtpid",
     "apikeyid",
     "templateid",
@@ -88,9 +90,13 @@ class Tenant:
         allow_list.add(caller=owner, address="new@friends.test", domain_id=domain.id)
         hook = webhooks.add(caller=owner, domain_id=domain.id, event="bounced", url="https://hooks.example.com/b")
         accepted = messages.accept(self.sender.caller, cast.draft(domain=f"{name}.test"))
+        told = models.WebhookDelivery.create(
+            uuid=gateway_ids.new_uuid(), webhook_id=hook.id, message_id=1, event_id=1, state="dead", created_ms=1
+        )
         self.ids: dict[str, Any] = {
             "domainid": domain.id,
             "webhookid": hook.id,
+            "webhookdeliveryid": told.id,
             "smtpid": login.id,
             "apikeyid": self.key.id,
             "templateid": template.id,

@@ -51,6 +51,8 @@ def add(spec: APISpec) -> None:
     spec.components.schema("Send", SEND)
     spec.components.schema("Sent", shapes.of_example({"MessageID": ""}))
     spec.components.schema("DryRun", shapes.of_example({"DryRun": True, "Decision": "accepted", "Verdicts": []}))
+    feed = {"Events": [_EVENT_ROW | {"Sequence": 1}], "After": "MQAAAAAAAAAB", "HasMore": False}
+    spec.components.schema("EventFeed", shapes.of_example(feed))
     spec.components.schema("Events", shapes.of_example({"TotalRecords": 25, "Events": [_EVENT_ROW]}))
     spec.components.schema("Webhooks", shapes.of_example({"Webhooks": [_HOOK | {"WebhookID": "1"}]}))
     spec.components.schema("WebhookMade", shapes.of_example({"NewWebhookID": "12345"}))
@@ -105,8 +107,11 @@ def _paths() -> dict[str, dict[str, Any]]:
         "/api/v1/events": {
             "get": _operation(
                 "listEvents",
-                "Events of the key's domain, the newest first",
-                shapes.answer("A page of events", ref("schemas", "Events")),
+                "Events of the key's domain, the newest first; with `After` as a feed, the oldest first",
+                shapes.answer(
+                    "A page of events, or a piece of the feed",
+                    {"anyOf": [ref("schemas", "Events"), ref("schemas", "EventFeed")]},
+                ),
                 numbers=[
                     (KEY_MISSING, codes.TEXTS[KEY_MISSING]),
                     events.ACCOUNT,
@@ -116,6 +121,11 @@ def _paths() -> dict[str, dict[str, Any]]:
                     rate,
                 ],
                 parameters=[
+                    _query(
+                        "After",
+                        "The `After` of the answer before, empty at first: every event once",
+                        {"type": "string", "maxLength": 64},
+                    ),
                     _query("StartFrom", "How many events to pass over", {"type": "integer", "minimum": 0}),
                     _query(
                         "RetrieveCount",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from commands.sending import attachments, fields
+from gateway.services.retention import MOST_DAYS
 from web.openapi.shapes import Schema
 
 SEND_EXAMPLE = {
@@ -76,6 +77,18 @@ SEND: Schema = {
         "SubscriberID": _ID,
         "JourneyID": _ID,
         "ActionID": _ID,
+        "Retention": _told(
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "minProperties": 1,
+                "properties": {
+                    "Body": {"type": "integer", "minimum": 0, "maximum": MOST_DAYS},
+                    "Metadata": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS},
+                },
+            },
+            "Days that the body and the rest of this message are kept; as the account says otherwise",
+        ),
         "DryRun": _told(_FLAG, "With true nothing is sent, stored or counted; the answer tells what would happen"),
     },
     "required": ["From"],

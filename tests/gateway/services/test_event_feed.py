@@ -143,7 +143,7 @@ def test_three_writers_and_a_reader(who: cast.Sender) -> None:
     failed: list[BaseException] = []
 
     def write(me: int) -> None:
-        dice = random.Random(me)  # noqa: S311 - not a secret
+        dice = random.Random(me)
 
         def work(tx: db.Transaction) -> None:
             old = clock.now_ms() - dice.choice((0, 3_600_000))

@@ -10,7 +10,14 @@ import pytest
 
 from gateway import clock
 from gateway.services import (
-    delivery_times, event_buckets, event_feed, event_search, events, ledger, search_index, statistics,
+    delivery_times,
+    event_buckets,
+    event_feed,
+    event_search,
+    events,
+    ledger,
+    search_index,
+    statistics,
 )
 from models import database as db
 from models.vocabulary import EventKind

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import standardwebhooks
@@ -19,19 +18,17 @@ from gateway import clock
 from gateway.services import (
     domains,
     ledger,
-    messages,
     webhook_calls,
     webhook_claims,
     webhook_results,
     webhook_words,
     webhooks,
 )
-from gateway.services.ledger import Fact
-from models import database as db
 from models.vocabulary import EventKind
-from models.webhook import Webhook, WebhookAttempt, WebhookDelivery
+from models.webhook import Webhook, WebhookAttempt
 from tests import cast
 from tests.conftest import use_settings
+from tests.gateway.services.webhook_world import Hands, happen, hook, message, states, told
 from tests.peers.http_sink import Answer, HttpSink
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -51,53 +48,11 @@ def who(store: str, tmp_path: Path) -> cast.Sender:
     return cast.sender()
 
 
-class Hands:
-    """The clock of the test: moved on by hand, so that hours of retries pass at once."""
-
-    def __init__(self) -> None:
-        self.ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
-
-    def pass_s(self, seconds: float) -> None:
-        self.ahead_ms += round(seconds * 1000)
-
-
 @pytest.fixture
 def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
     made = Hands()
     monkeypatch.setattr(clock, "now_ms", made.now_ms)
     return made
-
-
-def message(who: cast.Sender, **changed: Any) -> tuple[int, str]:
-    """The number and the UUID of an accepted message."""
-    uuid = messages.accept(who.caller, cast.draft(domain=who.domain.name, **changed)).message_id
-    return int(db.rows("SELECT MAX(id) FROM message")[0][0]), uuid
-
-
-def happen(who: cast.Sender, message_id: int, *kinds: EventKind, **fields: Any) -> None:
-    facts = [
-        Fact(
-            who.owner.account_id, who.domain.id, kind, clock.now_ms(), message_id,
-            rcpt="jane@friends.test", **fields,
-        )
-        for kind in kinds
-    ]  # fmt: skip
-    db.in_transaction(lambda tx: ledger.record(tx, facts))
-
-
-def hook(who: cast.Sender, url: str, event: str = "delivered") -> webhooks.Hook:
-    return webhooks.add(caller=who.owner, domain_id=who.domain.id, event=event, url=url)
-
-
-def told(request: Any) -> dict[str, Any]:
-    return json.loads(request.body)["EventData"]
-
-
-def states() -> list[str]:
-    return [row.state for row in WebhookDelivery.select().order_by(WebhookDelivery.id)]
 
 
 def test_the_body_the_signature_and_the_headers(who: cast.Sender, sink: HttpSink) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.services import apis, domains, event_search, identity, ledger, messages
+from gateway.services import apis, domains, event_feed, event_search, identity, ledger, messages
 from gateway.services.identity import Caller
 from models.account import Plan
 from models.database import database
@@ -225,3 +225,18 @@ def test_paging_and_filters_of_events(holder: Holder) -> None:
 )  # fmt: skip
 def test_the_errors_of_events(holder: Holder, query: str, found: list[int]) -> None:
     assert codes(holder.ask("GET", f"events?{query}")) == (422, found)
+
+
+def test_the_feed_of_a_key(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_feed, "HORIZON_MS", -1000)
+    other = domains.add(caller=holder.owner, name="else.test", trusted=True, dkim=cast.signing_keys())
+    for domain in (holder.domain, other, holder.domain):
+        messages.accept(replace(holder.owner, domain_id=domain.id, surface="octeth"), cast.draft(domain=domain.name))
+    first = holder.ask("GET", "events", query_string={"after": "", "RetrieveCount": 1})
+    assert first.status_code == 200
+    found = first.get_json()
+    assert ([row["Sequence"] for row in found["Events"]], found["HasMore"]) == ([1], True)
+    rest = holder.ask("GET", "events", query_string={"After": found["After"]}).get_json()
+    assert (len(rest["Events"]), rest["HasMore"]) == (1, False)
+    assert rest["Events"][0]["EventId"] != found["Events"][0]["EventId"]
+    assert holder.ask("GET", "events", query_string={"after": "nonsense"}).status_code == 422
