@@ -46,7 +46,7 @@ def add(
     return Answer(data, text)
 
 
-_SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link")
+_SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link", "tracking_privacy")
 
 
 @domain.command()
@@ -56,13 +56,15 @@ _SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link"
 @click.option("--link-tracking/--no-link-tracking", default=None, help="Links lead over the tracking host.")
 @click.option("--open-tracking/--no-open-tracking", default=None, help="Opens are seen.")
 @click.option("--unsubscribe-link/--no-unsubscribe-link", default=None, help="Messages get an unsubscribe link.")
+@click.option("--tracking-host", help="Host of its links and opens; empty for the gateway's.")
+@click.option("--tracking-privacy/--no-tracking-privacy", default=None, help="No address, no user agent of hits.")
 @verb
-def options(name: str, email: str, **changed: bool | None) -> Answer:
+def options(name: str, email: str, tracking_host: str | None, **changed: bool | None) -> Answer:
     """Show the options of a sender domain, or change those that are named."""
     with opening.store():
         caller = opening.caller(email)
         row = domains.find_by_name(caller=caller, name=name)
-        if any(value is not None for value in changed.values()):
+        if any(value is not None for value in (tracking_host, *changed.values())):
             row = domain_changes.update(
                 caller=caller,
                 domain_id=row.id,
@@ -70,8 +72,11 @@ def options(name: str, email: str, **changed: bool | None) -> Answer:
                 link_tracking=changed["link_tracking"],
                 open_tracking=changed["open_tracking"],
                 unsubscribe_link=changed["unsubscribe_link"],
+                tracking_host=tracking_host,
+                tracking_privacy=changed["tracking_privacy"],
             )
     data = _shown(row) | {switch: bool(getattr(row, switch)) for switch in _SWITCHES}
+    data["tracking_host"] = row.tracking_host or ""
     return Answer(data, fields(data.items()))
 
 

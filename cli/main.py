@@ -25,6 +25,7 @@ _COMMANDS = {
     "plan": ("cli.plans", "plan", "Plans of accounts."),
     "events": ("cli.events", "events", "The event log: export it, or follow it."),
     "retention": ("cli.retention", "retention", "For how many days messages are kept."),
+    "erase": ("cli.erase", "erase", "Erase one recipient of an account."),
     "webhook": ("cli.webhooks", "webhook", "Webhooks."),
     "suppression": ("cli.suppressions", "suppression", "Who must not be written to, and who always may be."),
     "mail": ("cli.mail", "mail", "Captured mail."),

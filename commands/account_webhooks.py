@@ -27,7 +27,7 @@ _EXAMPLE = {
 class AddAccountWebhookParams(shown.HookParams):
     DomainIDs = shown.Ids(required=False, invalid=5, doc="The domains of a group; without it the whole account")
     Event = shown.EventWords(
-        missing=1, doc=f"What it hears of. {shown.WORDS}", example=["message.delivered", "notice.*"]
+        missing=1, invalid=2, doc=f"What it hears of. {shown.WORDS}", example=["message.delivered", "notice.*"]
     )
     WebhookURL = shown.url(missing=3, invalid=4)
 

@@ -22,6 +22,16 @@ class UpdateDomainParams(Params):
         doc="Whether mail of the domain waits, and in the end fails, where the next hop takes it only in the clear"
         " (1 for yes)",
     )
+    TrackingDomain = Text(
+        required=False,
+        blank=True,
+        max=253,
+        doc="The host of tracked links and opens, for example track.example.com; its CNAME should lead to the gateway"
+        " by then. Empty for the gateway's own",
+    )
+    TrackingPrivacy = Flag(
+        required=False, doc="Whether opens and clicks are kept without IP address and user agent (1 for yes)"
+    )
     HostingProvider = Text(required=False, blank=True, max=255, doc="The name of the hosting provider")
     Subdomain = Text(required=False, max=255, doc="The subdomain to be associated with the sender domain")
 
@@ -64,6 +74,8 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         open_tracking=params.get("OpenTracking"),
         unsubscribe_link=params.get("UnsubscribeLink"),
         require_tls=params.get("RequireTLS"),
+        tracking_host=params.get("TrackingDomain"),
+        tracking_privacy=params.get("TrackingPrivacy"),
         hosting_provider=params.get("HostingProvider"),
         subdomain=params.get("Subdomain"),
     )
@@ -74,6 +86,8 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
             "OpenTracking": _digit(domain.open_tracking),
             "UnsubscribeLink": _digit(domain.unsubscribe_link),
             "RequireTLS": _digit(domain.require_tls),
+            "TrackingDomain": domain.tracking_host or "",
+            "TrackingPrivacy": _digit(domain.tracking_privacy),
             "HostingProvider": domain.hosting_provider,
             "Subdomain": domain.subdomain,
             "DomainName": domain.name,

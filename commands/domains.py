@@ -162,6 +162,8 @@ def _shown(domain: SenderDomain, records: Sequence[RecordState]) -> dict[str, An
             "OpenTracking": bool(domain.open_tracking),
             "UnsubscribeLink": bool(domain.unsubscribe_link),
             "RequireTLS": bool(domain.require_tls),
+            "TrackingDomain": domain.tracking_host or "",
+            "TrackingPrivacy": bool(domain.tracking_privacy),
         },
         "HostingProvider": domain.hosting_provider,
         "Subdomain": domain.subdomain,

@@ -25,6 +25,7 @@ _DETAILS = (
     ("user_agent", "UserAgent"),
     ("url", "URL"),
     ("verdict", "Verdict"),
+    ("reasons", "VerdictReasons"),
     ("code", "Code"),
     ("enhanced", "EnhancedCode"),
     ("category", "Category"),

@@ -27,7 +27,7 @@ class WebhookParams(Params):
 
 
 class UpdateWebhookParams(WebhookParams):
-    Event = shown.EventWords(required=False, doc=f"What it hears of from now on. {shown.WORDS}")
+    Event = shown.EventWords(required=False, invalid=3, doc=f"What it hears of from now on. {shown.WORDS}")
     WebhookURL = shown.url(required=False, invalid=4)
     Status = Text(
         required=False,
@@ -47,7 +47,9 @@ class RotateWebhookSecretParams(WebhookParams):
 
 
 class TestWebhookParams(WebhookParams):
-    Event = shown.EventWords(required=False, doc="Which event to make up; by default the first that it asks for")
+    Event = shown.EventWords(
+        required=False, invalid=3, doc="Which event to make up; by default the first that it asks for"
+    )
 
 
 @command(

@@ -34,7 +34,7 @@ class ReplayParams(Params):
     State = Text(required=False, choices=webhook_replays.STATES, doc="Which are told again: dead (the default) or told")
     StartDate = Day(required=False, doc="Only those of this time or later, in UTC")
     EndDate = Day(required=False, end=True, doc="Only those of this time or earlier, in UTC")
-    Event = shown.EventWords(required=False, doc="Only those of these events")
+    Event = shown.EventWords(required=False, invalid=3, doc="Only those of these events")
 
 
 class WebhookStatsParams(Params):

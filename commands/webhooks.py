@@ -45,7 +45,7 @@ class EventWords(Texts):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(most=64, **options)
         self.sample = EventWord.sample
 
     def read(self, value: Any) -> list[str]:
@@ -59,15 +59,18 @@ class EventWords(Texts):
 class Ids(Field):
     """A list of rows' numbers, or numbers between commas; one that cannot be parsed is 0, which no row has."""
 
-    sample = (123,)
+    sample = "123"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._texts = Texts()
 
     def describe(self) -> dict[str, Any]:
-        return {"oneOf": [{"type": "array", "items": {"type": ["integer", "string"]}}, {"type": "string"}]}
+        return self._texts.describe()
 
     def read(self, value: Any) -> list[int]:
-        items = value if isinstance(value, list) else str(value).split(",")
         one = Id()
-        return [one.read(item) for item in items]
+        return [one.read(part) for text in self._texts.read(value) for part in text.split(",")]
 
 
 def url(**options: Any) -> Text:
@@ -83,7 +86,11 @@ def url(**options: Any) -> Text:
 class HookParams(Params):
     """What a new webhook may say beside where it leads and what it hears of."""
 
-    Payload = Text(required=False, choices=list(SURFACES), doc="The form of what it is sent")
+    Payload = Text(
+        required=False,
+        choices=list(SURFACES),
+        doc="The form of what it is sent: by default octeth of one domain, native of several",
+    )
     TestEvents = Flag(required=False, doc="Whether it hears of messages that were sent with test keys")
 
 

@@ -24,7 +24,10 @@ def up(migrator, db):
             migrator.migrate(migrator.add_column("webhook", name, made()))
     if ("webhook_id", "state") not in {tuple(index.columns) for index in db.get_indexes("webhook_delivery")}:
         # Named like its neighbours, which statements name too.
-        db.execute_sql("CREATE INDEX webhookdelivery_webhook_id_state ON webhook_delivery (webhook_id, state)")
+        q = db.quote[0]
+        db.execute_sql(
+            f"CREATE INDEX {q}webhookdelivery_webhook_id_state{q} ON {q}webhook_delivery{q} ({q}webhook_id{q}, {q}state{q})"
+        )
 
     class WebhookReplay(Model):
         id = AutoField()

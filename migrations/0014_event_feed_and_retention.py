@@ -1,4 +1,4 @@
-"""When the server logged an event, and how far what has run out was taken out."""
+"""When the server logged an event, how far what has run out was taken out, and addresses that are erased."""
 
 from peewee import *
 
@@ -28,10 +28,25 @@ def up(migrator, db):
             table_name = "retention_due"
             primary_key = CompositeKey("message_id", "part")
 
-    db.create_tables([RetentionMark, RetentionDue])
+    class Erasure(Model):
+        id = BigAutoField()
+        account_id = IntegerField(index=True)
+        pseudonym = CharField(max_length=64)
+        sealed = TextField(null=True)
+        after = BigIntegerField(default=0)
+        upto = BigIntegerField()
+        deliveries = IntegerField(default=0)
+        created_ms = BigIntegerField()
+        ended_ms = BigIntegerField(index=True, null=True)
+
+        class Meta:
+            database = db
+            table_name = "erasure"
+
+    db.create_tables([RetentionMark, RetentionDue, Erasure])
 
 
 def down(migrator, db):
-    for table in ("retention_due", "retention_mark"):
+    for table in ("erasure", "retention_due", "retention_mark"):
         migrator.migrate(migrator.drop_table(table))
     migrator.migrate(migrator.drop_column("event", "logged_ms"))

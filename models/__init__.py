@@ -10,7 +10,7 @@ from models.inbound_mail import InboundMail, InboundMailPart
 from models.mail_list import Expansion, MailList, Subscriber
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
-from models.retention import RetentionDue, RetentionMark
+from models.retention import Erasure, RetentionDue, RetentionMark
 from models.runtime import Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
 from models.shaping import Limit
@@ -33,6 +33,7 @@ DURABLE = (
     Counter,
     Delivery,
     DkimKey,
+    Erasure,
     Event,
     Expansion,
     Facet,
@@ -87,6 +88,7 @@ __all__ = [
     "Counter",
     "Delivery",
     "DkimKey",
+    "Erasure",
     "Event",
     "Expansion",
     "Facet",

@@ -1,4 +1,4 @@
-"""How far what has run out was taken out of the store, and what has a time of its own."""
+"""What is taken out of the store: how far it has come, what has a time of its own, who asked to be erased."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ class RetentionDue(Model):
 
     class Meta:
         primary_key = pw.CompositeKey("message_id", "part")
+
+
+class Erasure(Model):
+    """One address of an account is replaced in the deliveries up to `upto` and all that belongs to them."""
+
+    id = pw.BigAutoField()
+    account_id = pw.IntegerField(index=True)
+    pseudonym = pw.CharField(64)
+    sealed = pw.TextField(null=True)  # the address, until the end
+    after = pw.BigIntegerField(default=0)  # the last delivery that was looked at
+    upto = pw.BigIntegerField()
+    deliveries = pw.IntegerField(default=0)  # that were found so far
+    created_ms = pw.BigIntegerField()
+    ended_ms = pw.BigIntegerField(null=True, index=True)

@@ -58,7 +58,6 @@ class FacetKind(IntEnum):
     DELIVERY_TIME = 10  # the step of the scale of delivery times; of delivered events
     HOUR = 11  # of the day, in UTC
     GONE = 12  # events that were taken out of the log: the counters still have them
-    HUMAN = 13  # of opened and clicked, those of people; by tag, '' is all
 
 
 class RetentionPart(IntEnum):
@@ -87,6 +86,7 @@ class NoticeKind(StrEnum):
     DKIM_RETIRED = "dkim.retired"  # the record of a key may be removed
     WEBHOOK_DISABLED = "webhook.disabled"  # it is told nothing more: it answered 410, or failed for days
     WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
+    ADDRESS_ERASED = "address.erased"  # of a recipient that asked for it nothing is left but a pseudonym
 
 
 class LaneKind(IntEnum):

@@ -245,7 +245,7 @@ class Connection(SMTP):
     async def smtp_STARTTLS(self, arg: str) -> None:
         await super().smtp_STARTTLS(arg)
         if self._tls_protocol is not None and self.session.ssl is None:
-            # A client that hangs up within the handshake: asyncio ends it like one that succeeded, and never tells
+            # Our time-out closed it within the handshake: asyncio ends that like one that succeeded, and never tells
             # of the loss, so that the connection would be counted for ever.
             raise TLSSetupException
 

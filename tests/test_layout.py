@@ -85,13 +85,15 @@ def test_the_lock_names_versions_and_no_places(name: str) -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+( ; .+)?", line)] == []
 
 
+def _package(requirement: str) -> str:
+    """Its name in the one spelling that all spellings of it share (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[ <>=~!]", requirement.strip())[0]).lower()
+
+
 def test_the_lock_holds_what_setup_cfg_wants() -> None:
     wanted = (ROOT / "setup.cfg").read_text().partition("install_requires =")[2].partition("\n\n")[0]
-    names = {re.split(r"[ <>=~!]", line.strip())[0].lower().replace("_", "-") for line in wanted.splitlines() if line}
-    locked = {
-        line.partition("==")[0].lower().replace("_", "-")
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-    }
+    names = {_package(line) for line in wanted.splitlines() if line}
+    locked = {_package(line) for line in (ROOT / "requirements.txt").read_text().splitlines() if line}
     assert names - {""} - locked == set()
 
 

@@ -11,7 +11,7 @@ from gunicorn.glogging import Logger
 
 from gateway import config
 from gateway.process import die_with_parent
-from gateway.services import pulse
+from gateway.services import pulse, tracking
 from models import database as db
 from web.app import create_app
 
@@ -68,6 +68,7 @@ def _after_fork(_server: Any, worker: Any) -> None:
 
 def _serving(_worker: Any) -> None:
     pulse.start("web")
+    tracking.drain_neglected()
 
 
 def main() -> int:

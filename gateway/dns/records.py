@@ -56,9 +56,11 @@ class PublicKey:
 
 
 def wanted(
-    *, domain: str, token: str, keys: Sequence[PublicKey], return_path: str, hostname: str
+    *, domain: str, token: str, keys: Sequence[PublicKey], return_path: str, hostname: str, tracking: str = ""
 ) -> list[WantedRecord]:
     """Every record that `domain` should have; `hostname` is the gateway's name, `return_path` the bounce host.
+
+    `tracking` is the host of its links, where it has one of its own.
 
     Ownership and the RSA key that signs are required: every receiver checks RSA, few check Ed25519 (RFC 8463) yet.
     """
@@ -80,7 +82,7 @@ def wanted(
         WantedRecord(Purpose.RETURN_PATH, return_path, "CNAME", hostname, False),
         WantedRecord(Purpose.SPF, domain, "TXT", f"v=spf1 include:{hostname} ~all", False, gateway=hostname),
         WantedRecord(Purpose.DMARC, f"_dmarc.{domain}", "TXT", "v=DMARC1; p=none", False),
-        WantedRecord(Purpose.TRACKING, f"{TRACKING_LABEL}.{domain}", "CNAME", hostname, False),
+        WantedRecord(Purpose.TRACKING, tracking or f"{TRACKING_LABEL}.{domain}", "CNAME", hostname, False),
     ]
 
 

@@ -24,16 +24,21 @@ def update(
     hosting_provider: str | None = None,
     subdomain: str | None = None,
     require_tls: bool | None = None,
+    tracking_host: str | None = None,
+    tracking_privacy: bool | None = None,
 ) -> SenderDomain:
     """Change what is not None; options act on messages accepted from now on.
 
     But `require_tls` acts at once, also on what waits: nothing of the domain leaves in the clear any more.
+    So do `tracking_host`, the host of links and opens ('' for that of the gateway), which has to lead to us by
+    then, and `tracking_privacy`: opens and clicks keep their verdict, and neither address nor user agent.
 
     `subdomain` is the label of the return path's host. Another one has other DNS records, so an enabled
     domain goes back to pending until they are verified. Raises `NotFound` and `Invalid`.
     """
     if hosting_provider is not None and len(hosting_provider) > _PROVIDER_LENGTH:
         raise errors.Invalid(f"HostingProvider has at most {_PROVIDER_LENGTH} characters.", field="HostingProvider")
+    host = _tracking_host(tracking_host)
 
     def work(tx: Transaction) -> SenderDomain:
         domain = domains.locked(tx, caller, domain_id)
@@ -45,6 +50,10 @@ def update(
             domain.unsubscribe_link = unsubscribe_link
         if require_tls is not None:
             domain.require_tls = require_tls
+        if host is not None:
+            domain.tracking_host = host or None
+        if tracking_privacy is not None:
+            domain.tracking_privacy = tracking_privacy
         if hosting_provider is not None:
             domain.hosting_provider = hosting_provider.strip()
         if subdomain is not None:
@@ -93,6 +102,17 @@ def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
 
     in_transaction(work)
     return key
+
+
+def _tracking_host(text: str | None) -> str | None:
+    if not (text or "").strip():
+        return None if text is None else ""
+    try:
+        return names.sender_name(text or "")
+    except errors.InvalidDomainName:
+        raise errors.Invalid(
+            "TrackingDomain should be a host name, for example track.example.com.", field="TrackingDomain"
+        ) from None
 
 
 def _move_return_path(tx: Transaction, domain: SenderDomain, subdomain: str) -> None:

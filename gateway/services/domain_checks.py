@@ -47,6 +47,7 @@ def wanted_records(domain: SenderDomain, keys: Sequence[DkimKey]) -> list[Wanted
         keys=[PublicKey(key.selector, key.algorithm, key.public, key.state == KEY_ACTIVE) for key in keys],
         return_path=f"{domain.subdomain}.{domain.name}",
         hostname=config.settings().hostname,
+        tracking=domain.tracking_host or "",
     )
 
 

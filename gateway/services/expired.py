@@ -145,28 +145,38 @@ def _take(ids: Sequence[int], part: RetentionPart) -> set[int]:
 def _live(ids: Sequence[int]) -> set[int]:
     """Those with a delivery, a list or a webhook that is still to come."""
     marks = ",".join("?" * len(ids))
-    asked = (
+    found = db.rows(
         f"SELECT DISTINCT message_id FROM delivery {_BY_MESSAGE[db.dialect()]} WHERE message_id IN ({marks})"
         " AND due_ms IS NOT NULL",
-        f"SELECT message_id FROM expansion WHERE message_id IN ({marks}) AND done_ms IS NULL",
-        "SELECT DISTINCT d.message_id FROM webhook_delivery d WHERE d.webhook_id IN (SELECT w.id FROM webhook w"
-        f" WHERE w.account_id IN (SELECT m.account_id FROM message m WHERE m.id IN ({marks})))"
-        f" AND d.message_id IN ({marks}) AND d.due_ms IS NOT NULL",
+        ids,
     )
-    return {id_ for sql in asked for (id_,) in db.rows(sql, [*ids, *ids] if sql.count(marks) > 1 else ids)}
+    found += db.rows(f"SELECT message_id FROM expansion WHERE message_id IN ({marks}) AND done_ms IS NULL", ids)
+    accounts = db.rows(f"SELECT DISTINCT account_id FROM message{_PRIMARY[db.dialect()]} WHERE id IN ({marks})", ids)
+    for (account_id,) in accounts:
+        for webhook in db.rows("SELECT id FROM webhook WHERE account_id = ?", (account_id,)):
+            found += db.rows(
+                "SELECT DISTINCT message_id FROM webhook_delivery WHERE webhook_id = ?"
+                f" AND message_id IN ({marks}) AND due_ms IS NOT NULL",
+                (*webhook, *ids),
+            )
+    return {id_ for (id_,) in found}
 
 
 def _bodies(ids: Sequence[int]) -> None:
     """Captured mail, merge fields, then the content where no other message has the same."""
     marks = ",".join("?" * len(ids))
-    deliveries = f"FROM delivery {_BY_MESSAGE[db.dialect()]} WHERE message_id IN ({marks})"
-    captured = db.rows(
-        f"SELECT k.id, k.content_id FROM captured_mail k WHERE k.delivery_id IN (SELECT id {deliveries})", ids
+    deliveries = db.rows(
+        f"SELECT id, merge IS NOT NULL FROM delivery {_BY_MESSAGE[db.dialect()]} WHERE message_id IN ({marks})", ids
     )
-    released = [content_id for _, content_id in captured]
-    for some in _chunks([id_ for id_, _ in captured]):
-        _write([("DELETE FROM captured_mail WHERE id IN", (), some)])
-    for some in _chunks([id_ for (id_,) in db.rows(f"SELECT id {deliveries} AND merge IS NOT NULL", ids)]):
+    released: list[int] = []
+    for some in _chunks([id_ for id_, _ in deliveries]):
+        captured = db.rows(
+            f"SELECT id, content_id FROM captured_mail WHERE delivery_id IN ({','.join('?' * len(some))})", some
+        )
+        released += [content_id for _, content_id in captured]
+        if captured:
+            _write([("DELETE FROM captured_mail WHERE id IN", (), [id_ for id_, _ in captured])])
+    for some in _chunks([id_ for id_, merged in deliveries if merged]):
         _write([("UPDATE delivery SET merge = NULL WHERE id IN", (), some)])
     before_ms = clock.now_ms() - _SETTLED_MS
 

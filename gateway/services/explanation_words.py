@@ -64,8 +64,11 @@ def fate(one: Fate) -> str:
         case DeliveryState.QUEUED:
             if _scheduled(one):
                 return f"waits for the time it was scheduled for, {_time(one.due_ms)}{_standing_still(one)}"
-            because = "" if one.waiting else _because(reason)
-            return f"waits for its first attempt, due at {_time(one.due_ms)}{because}{_standing_still(one)}"
+            if one.waiting:
+                return f"waits for its first attempt{_standing_still(one)}"
+            if one.telling is not None and one.telling.data.get("reason") == "rescheduled":
+                return f"waits for the time it was rescheduled to, {_time(one.due_ms)}{_standing_still(one)}"
+            return f"waits for its first attempt, due at {_time(one.due_ms)}{_because(reason)}{_standing_still(one)}"
         case DeliveryState.CLAIMED:
             lease = _time(one.due_ms)
             return f"is being tried now, attempt {one.attempt_count + 1}, by a worker whose lease ends at {lease}"
@@ -74,8 +77,8 @@ def fate(one: Fate) -> str:
             if _doubtful(one):
                 text = f"may have arrived: nobody knows what became of attempt {one.attempt_count}{_by(one)}"
                 text += _because(reason)
-            text += f", and is tried again at {_time(one.due_ms)} and until {_time(one.expires_ms)}"
-            return text + _standing_still(one)
+            again = "once nothing holds it back" if one.waiting else f"at {_time(one.due_ms)}"
+            return f"{text}, and is tried again {again} and until {_time(one.expires_ms)}{_standing_still(one)}"
         case DeliveryState.HELD:
             doubt = ", as it may have arrived" if _doubtful(one) else ""
             end = f", and fails at {_time(one.due_ms)} unless it is rescheduled"
@@ -83,7 +86,8 @@ def fate(one: Fate) -> str:
         case DeliveryState.DELIVERED:
             return _delivered(one)
         case DeliveryState.BOUNCED:
-            return f"was refused for good{_by(one)}{_when(one, EventKind.BOUNCED)}{_because(reason)}"
+            what = f"was refused for good{_by(one)}" if _by(one) else "cannot be delivered: that was seen"
+            return f"{what}{_when(one, EventKind.BOUNCED)}{_because(reason)}"
         case DeliveryState.FAILED:
             return f"was given up after {_attempts(one)}{_when(one, EventKind.FAILED)}{_because(reason)}"
         case DeliveryState.SUPPRESSED:
@@ -101,7 +105,18 @@ def _delivered(one: Fate) -> str:
     if last is not None and last.transport == "null":
         return f"was thrown away at attempt {one.attempt_count}{when}, as the null transport does, and not sent"
     said = _because(_quoted(last.reply)) if last is not None else ""
-    return f"arrived at attempt {one.attempt_count}{_by(one)}{when}{said}"
+    return f"arrived at attempt {one.attempt_count}{_by(one)}{when}{said}{_afterwards(one)}"
+
+
+def _afterwards(one: Fate) -> str:
+    """What reports said of a delivery that its next hop had taken; a hop behind it refused it, or its reader did."""
+    text = ""
+    for event in one.events:
+        if event.kind is EventKind.BOUNCED:
+            text += f", and was reported as undeliverable at {_time(event.at_ms)}{_because(_quoted(event.reason))}"
+        elif event.kind is EventKind.COMPLAINED:
+            text += f", and its recipient complained about it at {_time(event.at_ms)}"
+    return text
 
 
 def _scheduled(one: Fate) -> bool:

@@ -152,6 +152,12 @@ def waiting() -> bool:
         return bool(sealed())
 
 
+def files() -> frozenset[tuple[str, int]]:
+    """Name and inode of each file with hits in it."""
+    found = [(path, path.stat()) for path in (*folder().glob(f"*{_SUFFIX}"), *folder().glob(_CURRENT))]
+    return frozenset((path.name, stat.st_ino) for path, stat in found if stat.st_size)
+
+
 def written(most: int) -> list[bytes]:
     """The first lines of the file that is being written, for a look ahead."""
     try:

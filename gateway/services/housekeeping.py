@@ -7,6 +7,7 @@ import time
 from gateway import clock
 from gateway.services import (
     contents,
+    erasures,
     expired,
     inbound_mail,
     lists,
@@ -47,7 +48,7 @@ def sweep(seconds: float) -> int:
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
     more_steps = (tls_policies.collect, inbound_mail.collect, shaping.collect)
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
-    for step in (*steps, *more_steps, *of_webhooks, _rate_counters, _heartbeats, expired.collect):
+    for step in (*steps, *more_steps, *of_webhooks, _rate_counters, _heartbeats, expired.collect, erasures.collect):
         more = True
         while more and time.monotonic() < end:
             gone, more = step()

@@ -138,7 +138,7 @@ def _write(postings: Iterable[_Posting], event_id: int) -> None:
         last = number == len(pieces) - 1
 
         def work(tx: db.Transaction, piece: list[_Posting] = piece, last: bool = last) -> None:
-            _insert(tx, piece)
+            put(tx, piece)
             if last:
                 tx.execute(
                     "UPDATE search_mark SET event_id = ?, lease_ms = ? WHERE id = 1 AND event_id < ?",
@@ -150,7 +150,8 @@ def _write(postings: Iterable[_Posting], event_id: int) -> None:
         time.sleep((time.monotonic() - started) * _GAP)
 
 
-def _insert(tx: db.Transaction, postings: Sequence[_Posting]) -> None:
+def put(tx: db.Transaction, postings: Sequence[_Posting]) -> None:
+    """Write postings; those that are there already stay."""
     ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
     for start in range(0, len(postings), _CHUNK):
         some = postings[start : start + _CHUNK]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ _SEAL_MS = 1000
 _BATCH = 200
 _AHEAD = 5000
 _TICK_S = 0.2
+_NEGLECTED_S = 10.0
 _AGENT = 512
 _PURPOSE = 64
 _LATE_MS = 300_000
@@ -35,6 +37,10 @@ _LATE_MS = 300_000
 _ORPHANS_MS = 30 * clock.DAY_MS
 _LIVE = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.DEFERRED)
 _log = logging.getLogger("commandpost.hits")
+
+
+class _Overtaken(Exception):
+    """Another reader is at the same file, where a shared folder does not keep the lock: it goes on alone."""
 
 
 @dataclass(slots=True)
@@ -103,6 +109,31 @@ def drain(seconds: float) -> int:
     return count
 
 
+def drain_neglected() -> threading.Thread:
+    """Drain in the background what no worker of this host does: the web part may have a host of its own."""
+    thread = threading.Thread(target=_look_after, name="hits", daemon=True)
+    thread.start()
+    return thread
+
+
+def _look_after() -> None:
+    before: frozenset[tuple[str, int]] = frozenset()
+    while True:
+        time.sleep(_NEGLECTED_S)
+        try:
+            now = hit_spool.files()
+            if before & now:  # as long as workers come by, no file stays
+                drain(_NEGLECTED_S)
+                now = hit_spool.files()
+            before = now
+        except db.StoreUnavailable as error:
+            _log.warning("hits_postponed", extra={"cause": str(error)})
+        except Exception:
+            _log.exception("hits_not_drained")
+        finally:
+            db.close()
+
+
 def _flush(file: Sealed, later: Sequence[Sealed]) -> int:
     done = _done(file.name)
     count = 0
@@ -115,6 +146,8 @@ def _flush(file: Sealed, later: Sequence[Sealed]) -> int:
         done_now = now[-1][1]
         try:
             count += _write(file.name, done, done_now, hits, near)
+        except _Overtaken:
+            return count
         except db.StoreUnavailable:
             raise
         except Exception:
@@ -165,7 +198,7 @@ def _write_in(tx: db.Transaction, name: str, start: int, end: int, hits: Sequenc
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     rows = tx.rows(f"SELECT done FROM hit_spool WHERE name = ?{lock}", (name,))
     if (int(rows[0][0]) if rows else 0) != start:
-        return 0
+        raise _Overtaken
     facts = _facts(tx, hits, near) if hits else []
     if rows:
         tx.execute("UPDATE hit_spool SET done = ?, at_ms = ? WHERE name = ?", (end, clock.now_ms(), name))

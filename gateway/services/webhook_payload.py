@@ -23,7 +23,7 @@ from models.vocabulary import EventKind
 _TOKEN_LENGTH = 50
 _BOUNCES = (EventKind.BOUNCED, EventKind.FAILED)
 _USER_AGENT = "Commandpost-Webhooks/1.0"
-_FACTS = ("code", "enhanced", "category", "transport", "url", "user_agent", "verdict", "metadata")
+_FACTS = ("code", "enhanced", "category", "transport", "url", "user_agent", "verdict", "reasons", "repeat", "metadata")
 """Of an event's data, what the native payload shows under the same name."""
 
 
@@ -122,7 +122,12 @@ def _event_data(row: EventRow) -> dict[str, Any]:
         data["Reason"] = row.reason
         data["Code"] = facts.get("code")
     elif row.kind in (EventKind.OPENED, EventKind.CLICKED):
-        for ours, theirs in (("url", "URL"), ("user_agent", "UserAgent"), ("verdict", "Verdict")):
+        for ours, theirs in (
+            ("url", "URL"),
+            ("user_agent", "UserAgent"),
+            ("verdict", "Verdict"),
+            ("reasons", "VerdictReasons"),
+        ):
             if facts.get(ours):
                 data[theirs] = facts[ours]
     data |= row.defaults

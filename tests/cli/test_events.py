@@ -1,4 +1,4 @@
-"""`commandpost events` and `commandpost retention`."""
+"""`commandpost events`, `commandpost retention` and `commandpost erase`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,11 @@ def test_retention(who: cast.Sender, ask: Run, run: Run) -> None:
     assert "bodies 7 days" in run("retention", "show", *USER)[1]
     assert ask("retention", "set", *USER, "--reset")["metadata_days"] == 365
     assert refused(run, "retention", "show", "--user", "nobody@people.test") == (1, "not_found")
+
+
+def test_erase(who: cast.Sender, ask: Run, run: Run) -> None:
+    begun = ask("erase", "jane@friends.test", *USER)
+    assert begun["pseudonym"].endswith("@erased.invalid")
+    assert begun["pseudonym"] in run("erase", "Jane@Friends.test", *USER)[1]
+    assert refused(run, "erase", "nobody", *USER) == (1, "invalid_address")
+    assert refused(run, "erase", "jane@friends.test", "--user", "nobody@people.test") == (1, "not_found")

@@ -131,6 +131,8 @@ def test_domain_options(ask: Run, run: Run) -> None:
     assert (changed["require_tls"], changed["link_tracking"], changed["open_tracking"]) == (True, False, True)
     assert ask(*of) == changed
     assert ask(*of, "--no-require-tls")["require_tls"] is False
+    tracked = ask(*of, "--tracking-host", "go.example.com", "--tracking-privacy")
+    assert (tracked["tracking_host"], tracked["tracking_privacy"]) == ("go.example.com", True)
     assert refused(run, "domain", "options", "other.example", "--user", "jane@example.com") == (1, "not_found")
     assert refused(run, "domain", "options", "example.com", "--user", "nobody@example.com") == (1, "not_found")
 

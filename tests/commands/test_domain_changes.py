@@ -47,8 +47,25 @@ def test_the_documents_update_is_echoed_in_its_types(call: Call, who: cast.Sende
     shown = call("GetDomain", DomainID=who.domain.id)["Domain"]
     assert (shown["Status"], shown["IsActive"], shown["VerificationStatus"]) == ("Approval Pending", False, "Pending")
     wanted_options = {"LinkTracking": True, "OpenTracking": False, "UnsubscribeLink": True, "RequireTLS": False}
-    assert shown["Options"] == wanted_options
+    assert shown["Options"] == wanted_options | {"TrackingDomain": "", "TrackingPrivacy": False}
     assert "mail.shop.test" in shown["VerificationMeta"]["DNSRecords"]
+
+
+def test_a_tracking_host_is_shown_wherever_the_domain_is(call: Call, who: cast.Sender) -> None:
+    changed = call("UpdateDomain", DomainID=who.domain.id, TrackingDomain="Go.Shop.test.", TrackingPrivacy="1")[
+        "Domain"
+    ]
+    assert (changed["TrackingDomain"], changed["TrackingPrivacy"], changed["Status"]) == (
+        "go.shop.test",
+        "1",
+        "Enabled",
+    )
+    shown = call("GetDomain", DomainID=who.domain.id)["Domain"]
+    assert (shown["Options"]["TrackingDomain"], shown["Options"]["TrackingPrivacy"]) == ("go.shop.test", True)
+    assert shown["VerificationMeta"]["DNSRecords"]["go.shop.test"][0] == "CNAME"
+    assert "track.shop.test" not in shown["VerificationMeta"]["DNSRecords"]
+    assert call("UpdateDomain", DomainID=who.domain.id, TrackingDomain="no host")["Success"] is False
+    assert call("UpdateDomain", DomainID=who.domain.id, TrackingDomain="")["Domain"]["TrackingDomain"] == ""
 
 
 def test_a_domain_may_require_tls(call: Call, who: cast.Sender) -> None:

@@ -122,8 +122,12 @@ def test_what_was_said_before_starttls_is_forgotten(
             client.close()
 
 
-@pytest.mark.parametrize("ending", ["fin", "reset", "garbage", "hello then fin", "distrust"])
-def test_a_handshake_that_fails_holds_no_connection(start: Callable[..., Running], tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("ending", ["fin", "reset", "garbage", "hello then fin", "distrust", "silence"])
+def test_a_handshake_that_fails_holds_no_connection(
+    start: Callable[..., Running], tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ending == "silence":
+        monkeypatch.setattr("smtp.protocol.STRANGER_SECONDS", 0.3)
     pem = certificate.self_signed(tmp_path, "localhost", "127.0.0.1")
     part = start(TLS_CERT=str(pem.chain), TLS_KEY=str(pem.key), SMTP_CONNECTIONS_PER_ADDRESS="2")
     for _ in range(5):
@@ -144,8 +148,10 @@ def test_a_handshake_that_fails_holds_no_connection(start: Callable[..., Running
         elif ending == "distrust":
             with pytest.raises(ssl.SSLError):
                 ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
-        client.close()
+        if ending != "silence":
+            client.close()
         wait_for(lambda: not part.server.doors[0].connections)
+        client.close()
     part.client().quit()
 
 

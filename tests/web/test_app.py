@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gateway import clock
-from gateway.services import health, shaping
+from gateway.services import delivery_times, health, shaping
 from models import Counter, Delivery, Heartbeat, Lane, Webhook, WebhookDelivery
 from models.database import StoreUnavailable
 from models.vocabulary import DeliveryState, EventKind, LaneKind
@@ -177,7 +177,15 @@ def test_snapshot_of_a_paused_lane_is_not_overdue(figures: None) -> None:
 
 
 def test_snapshot_of_nothing(app: Flask) -> None:
-    nothing = {"queue": {}, "overdue_seconds": 0.0, "events": {}, "webhook_backlog": 0, "limits": 0, "paused": 0}
+    nothing = {
+        "queue": {},
+        "overdue_seconds": 0.0,
+        "events": {},
+        "webhook_backlog": 0,
+        "delivery_times": delivery_times.of({}),
+        "limits": 0,
+        "paused": 0,
+    }
     assert health.snapshot() == nothing
 
 

@@ -11,10 +11,12 @@ import pytest
 from gateway import clock
 from gateway.services import (
     delivery_times,
+    erasures,
     event_buckets,
     event_feed,
     event_search,
     events,
+    expired,
     ledger,
     search_index,
     statistics,
@@ -115,6 +117,28 @@ def test_the_feed(who: cast.Sender, monkeypatch: pytest.MonkeyPatch, asked: list
     for event in ("", "open,bounce"):
         assert event_feed.read(caller=who.owner, event=event, count=5, since_ms=1).rows
     check(asked)
+
+
+def test_what_runs_out_and_who_is_erased(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.in_transaction(lambda tx: tx.execute("UPDATE delivery SET state = 10, due_ms = NULL, lane_id = NULL"))
+    erasures.begin(caller=who.owner, address="jane@friends.test")
+    real, seen = db.rows, [0]
+
+    def rows(sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+        if any(f" {table}" in sql for table in BIG):  # before it takes out what it found
+            assert explained(sql, params) == [], sql
+            seen[0] += 1
+        return real(sql, params)
+
+    monkeypatch.setattr(db, "rows", rows)
+    while erasures.collect()[1]:
+        pass
+    now_ms = clock.now_ms()
+    monkeypatch.setattr(clock, "now_ms", lambda: now_ms + 100 * clock.DAY_MS)
+    expired._Round.owner = None
+    while expired.collect()[1]:
+        pass
+    assert seen[0] > 10
 
 
 def check(asked: list[tuple[str, Any]]) -> None:

@@ -45,7 +45,8 @@ def test_one_message_becomes_a_delivery_for_each_recipient(bells: list[str]) -> 
         (EventKind.ACCEPTED, "", 1),
         (EventKind.ACCEPTED, "orders", 1),
     }
-    assert {(row.facet, row.value, row.n) for row in models.Facet.select()} == {
+    facets = [row for row in models.Facet.select() if row.facet != FacetKind.HOUR]
+    assert {(row.facet, row.value, row.n) for row in facets} == {
         (FacetKind.RECIPIENTS, "", 2),  # beyond the first
         (FacetKind.RECIPIENTS, "orders", 2),
     }

@@ -15,6 +15,8 @@ import pytest
 import standardwebhooks
 
 from gateway import clock, errors
+from gateway.config import Address
+from gateway.dns import resolver as dns
 from gateway.services import (
     domains,
     housekeeping,
@@ -34,6 +36,8 @@ from models.webhook import Webhook, WebhookAttempt, WebhookDelivery, WebhookRepl
 from tests import cast
 from tests.conftest import Bells, use_settings
 from tests.gateway.services.webhook_world import Hands, happen, hook, message, states, told
+from tests.gateway.transports.test_http_call import NOWHERE
+from tests.peers.dns_server import DnsServer
 from tests.peers.http_sink import Answer, HttpSink
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -467,3 +471,39 @@ def test_what_was_told_long_ago_goes(who: cast.Sender, sink: HttpSink, hands: Ha
     hands.pass_s(60 * 86_400)
     housekeeping.sweep(5)
     assert states() == []
+
+
+ODD = ("１２７.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1", "１２７.１", "[fe80::1%25eth0]", "0x7f.1", "127.0.0.1.")
+
+
+@pytest.mark.parametrize("host", [*NOWHERE, *ODD])
+def test_no_way_in_saves_a_private_url(who: cast.Sender, tmp_path: Path, host: str) -> None:
+    use_settings(tmp_path, WEBHOOK_ALLOW="")
+    made = hook(who, "https://example.com/")
+    for call in (
+        lambda: hook(who, f"http://{host}/"),
+        lambda: account_hook(who, f"http://{host}/", "all"),
+        lambda: webhook_changes.update(caller=who.owner, webhook_id=made.id, url=f"http://{host}/"),
+    ):
+        with pytest.raises((errors.PrivateUrl, errors.InvalidUrl)):
+            call()
+    assert Webhook.select().count() == 1
+
+
+def test_a_name_that_turns_private_is_called_by_no_way(who: cast.Sender, sink: HttpSink, tmp_path: Path) -> None:
+    use_settings(tmp_path, WEBHOOK_ALLOW="")
+    with DnsServer() as zone:
+        dns.use(dns.Resolver((Address("127.0.0.1", zone.port),), lifetime=1.0))
+        try:
+            zone.add("rebind.test", "A", "8.8.8.8")
+            made = hook(who, f"http://rebind.test:{sink.port}/")
+            zone.set("rebind.test", "A", "127.0.0.1")
+            happen(who, message(who)[0], EventKind.DELIVERED)
+            webhooks.drain(5)
+            sampled = webhook_samples.send(caller=who.owner, webhook_id=made.id)
+        finally:
+            dns.use(None)
+    assert (sampled.code, "public" in sampled.error) == (None, True)
+    assert sink.requests == []
+    assert states() == ["live", "dead"]
+    assert all("public" in one.error for one in WebhookAttempt.select())
