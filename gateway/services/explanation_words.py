@@ -10,7 +10,7 @@ from gateway.services.message_rows import MessageRow
 from models.vocabulary import DeliveryState, EventKind
 
 if TYPE_CHECKING:
-    from gateway.services.explanations import Fate
+    from gateway.services.explanations import AttemptRow, Fate
 
 TELLING = frozenset(
     {
@@ -59,15 +59,13 @@ def sentence(message: MessageRow, states: Mapping[DeliveryState, int], fates: Se
 
 def fate(one: Fate) -> str:
     """What became of one delivery, as the end of a sentence whose subject it is."""
-    reason = _quoted(one.reason)
+    reason = _quoted(_said(one))
     match one.state:
         case DeliveryState.QUEUED:
             if _scheduled(one):
                 return f"waits for the time it was scheduled for, {_time(one.due_ms)}{_standing_still(one)}"
             if one.waiting:
                 return f"waits for its first attempt{_standing_still(one)}"
-            if one.telling is not None and one.telling.data.get("reason") == "rescheduled":
-                return f"waits for the time it was rescheduled to, {_time(one.due_ms)}{_standing_still(one)}"
             return f"waits for its first attempt, due at {_time(one.due_ms)}{_because(reason)}{_standing_still(one)}"
         case DeliveryState.CLAIMED:
             lease = _time(one.due_ms)
@@ -104,7 +102,7 @@ def _delivered(one: Fate) -> str:
         return f"was captured at attempt {one.attempt_count}{when} and not sent"
     if last is not None and last.transport == "null":
         return f"was thrown away at attempt {one.attempt_count}{when}, as the null transport does, and not sent"
-    said = _because(_quoted(last.reply)) if last is not None else ""
+    said = _because(_quoted(_reply(last))) if last is not None else ""
     return f"arrived at attempt {one.attempt_count}{_by(one)}{when}{said}{_afterwards(one)}"
 
 
@@ -121,7 +119,9 @@ def _afterwards(one: Fate) -> str:
 
 def _scheduled(one: Fate) -> bool:
     told = one.telling
-    return told is not None and told.data.get("reason") == "scheduled" and told.data.get("until_ms") == one.due_ms
+    if told is None or told.data.get("until_ms") != one.due_ms:
+        return False
+    return told.data.get("reason") in ("scheduled", "rescheduled")
 
 
 def _doubtful(one: Fate) -> bool:
@@ -137,6 +137,20 @@ def _quoted(reason: str) -> str:
     return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
 
 
+def _said(one: Fate) -> str:
+    """The reason; where it is what a server answered, with the number of that answer."""
+    last = one.attempts[-1] if one.attempts else None
+    return _reply(last) if last is not None and last.reply == one.reason else one.reason
+
+
+def _reply(attempt: AttemptRow) -> str:
+    """The words of a server as it spoke them: they are kept without their number. Others have none."""
+    number = str(attempt.code or "")
+    if not attempt.remote or not number or attempt.reply.startswith(number):
+        return attempt.reply
+    return f"{number} {attempt.reply}".rstrip()
+
+
 def _because(reason: str) -> str:
     return f" ({reason})" if reason else ""
 
@@ -147,7 +161,7 @@ def _by(one: Fate) -> str:
         return ""
     if last.remote:
         return f" by {last.remote}" if one.state is not DeliveryState.DELIVERED else f" at {last.remote}"
-    return f" over {last.transport}" if last.transport else ""
+    return ""
 
 
 def _when(one: Fate, kind: EventKind) -> str:
@@ -164,7 +178,8 @@ def _standing_still(one: Fate) -> str:
     text = ""
     if one.waiting:
         until = one.waiting.get("until_ms")
-        text += f", held back{f' until {_time(until)}' if isinstance(until, int) else ''}"
+        look = f"until {_time(until)}" if isinstance(until, int) else f"and looked at again at {_time(one.due_ms)}"
+        text += f", held back {look}"
         text += _because(_quoted(_cause(one)))
     if one.due_ms is not None and one.paused_until_ms > one.due_ms:
         text += f", but its queue is paused until {_time(one.paused_until_ms)}{_because(_quoted(one.pause_cause))}"

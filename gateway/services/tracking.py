@@ -109,17 +109,19 @@ def drain(seconds: float) -> int:
     return count
 
 
-def drain_neglected() -> threading.Thread:
-    """Drain in the background what no worker of this host does: the web part may have a host of its own."""
-    thread = threading.Thread(target=_look_after, name="hits", daemon=True)
-    thread.start()
-    return thread
+def drain_neglected() -> threading.Event:
+    """Drain in the background what no worker of this host does: the web part may have a host of its own.
+
+    Set the event to end it.
+    """
+    stop = threading.Event()
+    threading.Thread(target=_look_after, args=(stop,), name="hits", daemon=True).start()
+    return stop
 
 
-def _look_after() -> None:
+def _look_after(stop: threading.Event) -> None:
     before: frozenset[tuple[str, int]] = frozenset()
-    while True:
-        time.sleep(_NEGLECTED_S)
+    while not stop.wait(_NEGLECTED_S):
         try:
             now = hit_spool.files()
             if before & now:  # as long as workers come by, no file stays

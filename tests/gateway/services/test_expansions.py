@@ -267,7 +267,13 @@ def test_each_gets_their_own_and_sees_nobody_else(sink: SmtpSink) -> None:
     )
     subscribers.add(caller=who.owner, list_id=made.id, email="ann@friends.test", fields={"city": "Own"})
     draft = _draft(
-        made.id, subject="", html=None, text=None, template_id=template.id, variables={"city": "Rome"}, track_opens=False
+        made.id,
+        subject="",
+        html=None,
+        text=None,
+        template_id=template.id,
+        variables={"city": "Rome"},
+        track_opens=False,
     )
     accepted = messages.accept(who.caller, draft)
     expansions.drain(5)

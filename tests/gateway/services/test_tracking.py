@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -272,3 +274,21 @@ def test_a_reader_that_was_overtaken_leaves_the_file(monkeypatch: pytest.MonkeyP
     assert tracking._flush(file, []) == 0
     assert hit_spool.sealed() == [file]
     assert _events() == []
+
+
+def test_what_no_worker_of_the_host_drains_the_web_part_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = _delivered(cast.sender())
+    _hit(delivery)
+    monkeypatch.setattr(tracking, "_NEGLECTED_S", 0.1)
+    stop = tracking.drain_neglected()
+    try:
+        end = time.monotonic() + 20
+        while not _events() or hit_spool.waiting():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        stop.set()
+    for thread in threading.enumerate():
+        if thread.name == "hits":
+            thread.join(10)
+    assert len(_events()) == 1
