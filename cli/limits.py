@@ -82,7 +82,7 @@ def _what(one: Limit) -> str:
 def _until(one: Limit) -> str:
     if one.canceled_ms is not None:
         return f"canceled {clock.rfc3339(one.canceled_ms)}"
-    return "canceled" if one.ends_ms is None else clock.rfc3339(one.ends_ms)
+    return "it is canceled" if one.ends_ms is None else clock.rfc3339(one.ends_ms)
 
 
 def _data(one: Limit) -> dict[str, Any]:

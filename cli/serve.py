@@ -17,9 +17,9 @@ from gateway.services import certificates, pulse, schema
 from models import database as db
 
 _log = logging.getLogger("commandpost.serve")
-_CAPTURE_WARNING = f"""\
+_WARNING = """\
 ======================================================================
-  NO MAIL LEAVES THIS MACHINE: {config.PREFIX}DELIVERY is capture.
+  NO MAIL LEAVES THIS MACHINE: {}DELIVERY is {}.
   Set it to direct or smtp://[user:password@]host:port.
 ======================================================================"""
 
@@ -29,9 +29,9 @@ _CAPTURE_WARNING = f"""\
 def serve(demo: bool) -> None:
     """Run HTTP, SMTP, workers and beat until SIGTERM or Ctrl-C."""
     settings = opening.settings()
-    if settings.delivery == "capture" and not demo:
-        click.echo(_CAPTURE_WARNING, err=True)
-        _log.warning("delivery_is_capture")
+    if settings.delivery in config.NO_WAY_OUT and not demo:
+        click.echo(_WARNING.format(config.PREFIX, settings.delivery), err=True)
+        _log.warning(f"delivery_is_{settings.delivery}")
     check_ports(settings)
     opening.connect(settings)
     prepare(settings, PARTS)

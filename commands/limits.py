@@ -57,7 +57,7 @@ class AddLimitParams(Params):
     Value = Whole(
         required=False,
         invalid=4,
-        doc="Messages a minute or connections, shared out between the processes of a host",
+        doc="Messages a minute or connections, shared out between the processes of a host; a pause takes none",
         example=60,
     )
     Minutes = Whole(required=False, invalid=4, doc="How long; without it until the limit is canceled", example=30)
@@ -95,7 +95,7 @@ def get_limits(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         1: "Missing required parameter: Scope",
         2: "Missing required parameter: Target",
         3: "Missing required parameter: Kind",
-        4: "Invalid parameter",
+        4: "Scope or Kind is unknown, Target is no name, or Value or Minutes is out of range (a pause takes no Value)",
     },
     refusals={errors.Invalid: 4},
     answer={"Limit": _SHOWN | {"Origin": "operator", "Rule": ""}},

@@ -122,7 +122,7 @@ def cancel_message(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         1: "Missing required parameter: MessageID",
         2: "Message not found",
         3: "Missing required parameter: SendAt",
-        4: "Invalid SendAt",
+        4: "SendAt is no time, or too far ahead",
     },
     refusals={errors.NotFound: 2, errors.Invalid: 4},
     answer={"RescheduledDeliveries": 1, "InFlightDeliveries": 0, "SendAt": "2026-01-31 12:30:00"},

@@ -151,7 +151,7 @@ def delete_suppression(caller: Caller, params: dict[str, Any]) -> dict[str, Any]
     params=UndoSuppressionsParams,
     errors={
         1: "Missing required parameter: Rule",
-        2: "Rule is unknown or stands for what people wanted, or MX is no host name",
+        2: "Rule is unknown or stands for what people wanted, From is after To, or MX is no host name",
         3: "Failed to retrieve sender domain",
     },
     refusals={errors.Invalid: 2, errors.NotFound: 3},

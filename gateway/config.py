@@ -13,6 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PREFIX = "COMMANDPOST_"
+NO_WAY_OUT = ("capture", "null")
+"""Transports by which no mail leaves this machine."""
+
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
@@ -135,15 +138,16 @@ def _broker(text: str) -> str:
 
 def _delivery(text: str) -> str:
     text = text.strip()
-    if text in ("capture", "direct"):
+    if text in ("capture", "direct", "null"):
         return text
     parts = urlsplit(text)
     try:
-        if parts.scheme == "smtp" and parts.hostname and parts.path in ("", "/"):
-            return f"smtp://{parts.netloc}:25" if parts.port is None else f"smtp://{parts.netloc}"
+        port = {"smtp": 25, "smtps": 465}.get(parts.scheme)
+        if port is not None and parts.hostname and parts.path in ("", "/"):
+            return f"{parts.scheme}://{parts.netloc}" + ("" if parts.port is not None else f":{port}")
     except ValueError:
         pass
-    raise ValueError("should be capture, direct or smtp://[user:password@]host:port")
+    raise ValueError("should be capture, direct, null or smtp://[user:password@]host:port")
 
 
 def _networks(text: str) -> Networks:
@@ -233,7 +237,13 @@ SETTINGS: tuple[Setting, ...] = (
         _sources,
         "addresses of this host that direct delivery leaves from, each with an EHLO name or without: addr=name,addr",
     ),
-    Setting("DELIVERY", "capture", _delivery, "transport where no route is set: capture, direct or smtp://…", True),
+    Setting(
+        "DELIVERY",
+        "capture",
+        _delivery,
+        "transport where no route is set: capture, direct, null (throws mail away), smtp://… or smtps://…",
+        True,
+    ),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),

@@ -127,8 +127,8 @@ def _limits() -> tuple[bool, str]:
 
 
 def _delivery(delivery: str) -> tuple[bool, str]:
-    if delivery == "capture":
-        return False, f"{config.PREFIX}DELIVERY is capture: no mail leaves; set direct or smtp://host:port"
+    if delivery in config.NO_WAY_OUT:
+        return False, f"{config.PREFIX}DELIVERY is {delivery}: no mail leaves; set direct or smtp://host:port"
     return True, delivery.rpartition("@")[2]
 
 

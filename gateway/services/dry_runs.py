@@ -7,9 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gateway import config, errors, ids
+from gateway import clock, config, errors, ids
+from gateway.mail import reply_rules
 from gateway.mail.draft import Draft
-from gateway.services import alignment, gates, idempotency, lists, messages, rendering, senders, suppressions, verdicts
+from gateway.services import (
+    alignment,
+    gates,
+    idempotency,
+    lists,
+    messages,
+    rendering,
+    senders,
+    shaping,
+    suppressions,
+    verdicts,
+)
 from gateway.services.gates import Admitted, Prepared
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Suppressed
@@ -35,7 +47,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where mail for a domain goes; `hosts` empty: nowhere, or nobody knows, for the reason given."""
+    """Where mail for a domain goes, and what holds it back; `hosts` empty: nowhere, or nobody knows, for a reason."""
 
     domain: str
     hosts: list[str]
@@ -171,16 +183,30 @@ def _destinations(
     settings = config.settings()
     domains = list(dict.fromkeys(address.rpartition("@")[2] for address in going))[:DOMAINS_MOST]
     direct = Direct(hostname=settings.hostname, port=settings.mx_port, sources=settings.source_addresses)
+    pauses = [limit for limit in shaping.active() if limit.kind == reply_rules.PAUSE]
 
     def exchangers(domain: str) -> Destination:
         try:
-            return Destination(domain, [f"{mx.host}:{settings.mx_port}" for mx in direct.exchangers(domain)])
+            hosts = [f"{mx.host}:{settings.mx_port}" for mx in direct.exchangers(domain)]
+            return Destination(domain, hosts, _pause(pauses, direct.group(domain), domain))
         except NoRoute as nowhere:
             return Destination(domain, [], nowhere.outcome.reply)
 
     def smarthost(domain: str) -> Destination:
         host = urlsplit(settings.delivery)
-        return Destination(domain, [f"{host.hostname}:{host.port or (465 if host.scheme == 'smtps' else 25)}"])
+        hosts = [f"{host.hostname}:{host.port or (465 if host.scheme == 'smtps' else 25)}"]
+        return Destination(domain, hosts, _pause(pauses, host.hostname or "", domain))
 
     look = {"direct": exchangers, "smarthost": smarthost}.get(transport)
     return [questions.ask(functools.partial(look, domain), name=domain) for domain in domains] if look else []
+
+
+def _pause(pauses: Sequence[shaping.Limit], group: str, domain: str) -> str:
+    """What holds back the mail to a destination now; of several pauses the one that ends last."""
+    targets = {(shaping.MX, group), (shaping.DOMAIN, domain)}
+    found = [limit for limit in pauses if (limit.scope, limit.target) in targets]
+    if not found:
+        return ""
+    last = max(found, key=lambda limit: (limit.ends_ms is None, limit.ends_ms or 0, limit.id))
+    end = "it is canceled" if last.ends_ms is None else f"{clock.sql_text(last.ends_ms)} UTC"
+    return f"held back until {end} ({last.cause}, limit {last.id})"

@@ -84,10 +84,11 @@ def fate(one: Fate) -> str:
         case DeliveryState.DELIVERED:
             return _delivered(one)
         case DeliveryState.BOUNCED:
-            what = f"was refused for good{_by(one)}" if _by(one) else "cannot be delivered: that was seen"
+            what = f"was refused for good{_by(one)}" if _by(one) else "was found undeliverable"
             return f"{what}{_when(one, EventKind.BOUNCED)}{_because(reason)}"
         case DeliveryState.FAILED:
-            return f"was given up after {_attempts(one)}{_when(one, EventKind.FAILED)}{_because(reason)}"
+            when = _when(one, EventKind.FAILED)
+            return f"was given up after {_attempts(one)}{when}{_too_late(one)}{_because(reason)}"
         case DeliveryState.SUPPRESSED:
             return f"was not sent{_when(one, EventKind.SUPPRESSED)}, as the address is suppressed{_because(reason)}"
         case _:
@@ -171,6 +172,12 @@ def _when(one: Fate, kind: EventKind) -> str:
 
 def _attempts(one: Fate) -> str:
     return f"{one.attempt_count} attempt{'' if one.attempt_count == 1 else 's'}"
+
+
+def _too_late(one: Fate) -> str:
+    if one.telling is None or not one.telling.data.get("gave_up"):
+        return ""
+    return f", as the next one would have come after the end of its time, {_time(one.expires_ms)}"
 
 
 def _standing_still(one: Fate) -> str:

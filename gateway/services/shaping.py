@@ -154,13 +154,14 @@ def add(
         raise errors.Invalid(f"Kind should be one of {', '.join(KINDS)}.", field="Kind")
     if kind != reply_rules.PAUSE and not 0 < value <= 1_000_000:
         raise errors.Invalid("Value should be a number from 1 to 1000000.", field="Value")
+    if kind == reply_rules.PAUSE and value:
+        raise errors.Invalid("A pause takes no Value; Minutes says how long it holds.", field="Value")
     if minutes is not None and not 0 < minutes <= _MOST_MINUTES:
         raise errors.Invalid(f"Minutes should be from 1 to {_MOST_MINUTES}.", field="Minutes")
     now = clock.now_ms()
     until_ms = None if minutes is None else now + minutes * 60_000
     said = (cause.strip() or f"set by {caller.email if caller is not None else 'an operator'}")[:_CAUSE_LENGTH]
-    number = 0 if kind == reply_rules.PAUSE else value
-    values = (scope, name, kind, number, said, "", OPERATOR, now, now, until_ms)
+    values = (scope, name, kind, value, said, "", OPERATOR, now, now, until_ms)
     made: Limit = db.in_transaction(lambda tx: _insert(tx, values))
     return made
 

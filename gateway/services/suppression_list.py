@@ -185,6 +185,8 @@ def undo(
     else:
         words = ", ".join((ALL_AUTOMATIC, *_UNDOABLE))
         raise errors.Invalid(f"The rule should be one of {words}, or one such as bounce:5.1.1.", field="Rule")
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise errors.Invalid("From should not be later than To.", field="From")
     scope = suppression_scope.written(caller, domain_id)
     return suppression_undo.undo(
         rule_prefix=prefixes,

@@ -41,7 +41,7 @@ def test_a_limit_is_added_listed_pinned_and_canceled(capsys: pytest.CaptureFixtu
     assert json.loads(_run(capsys, "pin", str(made["id"]), "--off", "--json")[1]) == made
     gone = json.loads(_run(capsys, "cancel", str(made["id"]), "--json")[1])
     assert gone == {"canceled": made["id"], "released": 0}
-    assert "canceled" in _run(capsys, "list", "--ended")[1]
+    assert "canceled 20" in _run(capsys, "list", "--ended")[1]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_the_life_of_a_limit(operator: str) -> None:
         ("AddLimit", {"Scope": "mx", "Target": "jane@far.test", "Kind": "pause"}, 4),
         ("AddLimit", {"Scope": "mx", "Target": "google", "Kind": "rate"}, 4),
         ("AddLimit", {"Scope": "mx", "Target": "google", "Kind": "pause", "Minutes": 0}, 4),
+        ("AddLimit", {"Scope": "mx", "Target": "google", "Kind": "pause", "Value": 30}, 4),
         ("PinLimit", {}, 1),
         ("PinLimit", {"LimitID": 987_654}, 2),
         ("CancelLimit", {}, 1),

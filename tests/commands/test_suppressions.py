@@ -141,6 +141,7 @@ def test_undo_between_two_times_of_one_host(who: cast.Sender, call: Call) -> Non
     bounce(who, "carl@friends.test", mx="mx.small.test")
     call("AddSuppression", EmailAddress="hand@friends.test", Reason="bounce")
     assert call("UndoSuppressions", Rule="automatic", To="2020-01-01")["Removed"] == 0
+    assert call("UndoSuppressions", Rule="automatic", From="2020-01-02", To="2020-01-01")["ErrorCode"] == 2
     assert call("UndoSuppressions", Rule="automatic", From="2020-01-01", MX="BIG.test")["Removed"] == 1
     assert call("UndoSuppressions", Rule="bounce:5.1.1", DomainID=who.domain.id)["Removed"] == 1
     assert [row.address for row in models.Suppression.select()] == ["hand@friends.test"]

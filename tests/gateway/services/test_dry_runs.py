@@ -16,7 +16,17 @@ import models
 from gateway import clock, errors
 from gateway.mail import dkim
 from gateway.mail.draft import Attachment, Draft, Mailbox
-from gateway.services import dry_runs, lists, messages, senders, subscribers, suppressions, templates, verdicts
+from gateway.services import (
+    dry_runs,
+    lists,
+    messages,
+    senders,
+    shaping,
+    subscribers,
+    suppressions,
+    templates,
+    verdicts,
+)
 from gateway.services.identity import Caller
 from models import database as db
 from tests import cast
@@ -240,6 +250,20 @@ def test_the_exchangers_of_direct_delivery(who: cast.Sender, dns: DnsServer, tmp
     ]  # fmt: skip
     assert "null MX" in found.destinations[1].reason
     assert found.destinations[2].reason
+
+
+def test_a_destination_that_is_paused(who: cast.Sender, dns: DnsServer, tmp_path: Path) -> None:
+    dns.add("friends.test", "MX", "10 mx.host.test")
+    shaping.add(caller=None, scope="mx", target="relay.test", kind="pause", cause="they asked for a rest")
+    shaping.add(caller=None, scope="mx", target="host.test", kind="pause", minutes=9, cause="too many refusals")
+    shaping.add(caller=None, scope="domain", target="friends.test", kind="rate", value=9)
+    use_settings(tmp_path, DNS=dns.address, DELIVERY="direct")
+    (direct,) = dry_runs.run(caller=who.caller, draft=cast.draft()).destinations
+    assert direct.hosts and direct.reason.startswith("held back until 20")
+    assert "(too many refusals, limit " in direct.reason
+    use_settings(tmp_path, DNS=dns.address, DELIVERY="smtp://relay.test:587")
+    (relayed,) = dry_runs.run(caller=who.caller, draft=cast.draft()).destinations
+    assert relayed.reason.startswith("held back until it is canceled (they asked for a rest, limit ")
 
 
 def test_a_smarthost_is_named_without_its_credentials(who: cast.Sender, dns: DnsServer, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import models
 from gateway import clock, errors
 from gateway.mail.draft import Mailbox
-from gateway.services import explanations, lanes, messages, outcomes, queues, suppressions, verdicts
+from gateway.services import explanations, lanes, ledger, messages, outcomes, queues, suppressions, verdicts
 from gateway.services.explanations import Explanation
+from gateway.services.ledger import Fact
 from gateway.services.outcomes import Done
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
@@ -187,6 +188,21 @@ SITUATIONS: list[tuple[str, list[Outcome], str]] = [
         [Outcome(Result.BOUNCED, 554, "5.7.1", "554 5.7.1 spam", "content", remote="mx.a.test[192.0.2.1]:25")],
         "was refused for good by mx.a.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (554 5.7.1 spam).",
     ),
+    (
+        "the number of a reply, which is kept apart from its words",
+        [Outcome(Result.BOUNCED, 554, "5.7.1", "5.7.1 spam", "content", remote="mx.a.test[192.0.2.1]:25")],
+        "was refused for good by mx.a.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (554 5.7.1 spam).",
+    ),
+    (
+        "what no server answered has no number, and no server in the sentence",
+        [Outcome(Result.BOUNCED, None, "5.1.10", "a.test accepts no mail (null MX)", "recipient")],
+        "was found undeliverable at 2026-03-20 09:46:40 UTC (a.test accepts no mail (null MX)).",
+    ),
+    (
+        "put off before any server was asked",
+        [Outcome(Result.DEFERRED, None, "4.4.3", "no server gave a usable answer", "network")],
+        "was put off after attempt 1 (no server gave a usable answer), and is tried again at ",
+    ),
 ]
 
 
@@ -196,6 +212,34 @@ def test_situations(who: cast.Sender, outcomes_: list[Outcome], text: str) -> No
     for outcome in outcomes_:
         _try(outcome)
     assert text in _explain(who, sent).text
+
+
+def test_given_up_long_before_the_end_of_its_time_because_the_server_asked_for_more(who: cast.Sender) -> None:
+    sent = _send(who)
+    models.Delivery.update(expires_ms=NOW + 3_600_000).execute()
+    later = "4.7.1 try again in 2 hours"
+    _try(Outcome(Result.DEFERRED, 451, "4.7.1", later, remote="mx.a.test[192.0.2.1]:25", retry_after=7200))
+    assert _explain(who, sent).text == BEGIN + (
+        "was given up after 1 attempt at 2026-03-20 09:46:40 UTC, as the next one would have come after the end of its"
+        " time, 2026-03-20 10:46:40 UTC (451 4.7.1 try again in 2 hours)."
+    )
+
+
+def test_what_was_reported_after_it_arrived(who: cast.Sender) -> None:
+    sent = _send(who)
+    _try(Outcome(Result.DELIVERED, 250, "2.0.0", "2.0.0 ok", remote="mx.a.test[192.0.2.1]:25"))
+    delivery, message = models.Delivery.get(), models.Message.get()
+    about = (who.owner.account_id, who.domain.id)
+    facts = [
+        Fact(*about, kind, NOW + ms, message.id, delivery.id, delivery.rcpt, reply=reply)
+        for kind, ms, reply in ((EventKind.BOUNCED, 60_000, "550 5.1.1 who?"), (EventKind.COMPLAINED, 120_000, "abuse"))
+    ]
+    db.in_transaction(lambda tx: ledger.record(tx, facts))
+    assert _explain(who, sent).text == BEGIN + (
+        "arrived at attempt 1 at mx.a.test[192.0.2.1]:25 at 2026-03-20 09:46:40 UTC (250 2.0.0 ok), and was reported"
+        " as undeliverable at 2026-03-20 09:47:40 UTC (550 5.1.1 who?), and its recipient complained about it"
+        " at 2026-03-20 09:48:40 UTC."
+    )
 
 
 @pytest.mark.parametrize(("transport", "words"), [("capture", "was captured"), ("null", "was thrown away")])
@@ -213,14 +257,14 @@ def test_a_limit_that_holds_it_back_until_somebody_reschedules_it(who: cast.Send
     _waits("421 too many connections from you", NOW + 600_000)
     found = _explain(who, sent)
     assert found.text == BEGIN + (
-        "waits for its first attempt, due at 2026-03-20 09:56:40 UTC, held back until 2026-03-20 09:56:40 UTC"
+        "waits for its first attempt, held back until 2026-03-20 09:56:40 UTC"
         " (421 too many connections from you, limit 3)."
     )
     shaping = found.fates[0].gates[0]
     assert (shaping.gate, shaping.decision, shaping.until_ms) == ("shaping", "waits", NOW + 600_000)
     assert shaping.details == {"cause": "421 too many connections from you", "limit": 3}
     queues.reschedule_message(caller=who.owner, message_id=sent, at_ms=NOW + 7_200_000)
-    assert "too many connections" not in _explain(who, sent).text
+    assert _explain(who, sent).text == BEGIN + "waits for the time it was scheduled for, 2026-03-20 11:46:40 UTC."
 
 
 def test_the_gates_of_a_delivery_in_their_order(who: cast.Sender, monkeypatch: pytest.MonkeyPatch) -> None:

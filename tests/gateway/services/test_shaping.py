@@ -145,6 +145,7 @@ def test_operators_add_limits_and_others_see_none() -> None:
         {"kind": "wish"},
         {"kind": "rate"},
         {"kind": "connections", "value": -1},
+        {"value": 5},
         {"minutes": 0},
     ],
 )

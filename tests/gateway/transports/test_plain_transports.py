@@ -67,8 +67,8 @@ def test_null_announces_and_forgets() -> None:
     ],
 )
 def test_registry(tmp_path: Path, spec: str, class_: type, name: str) -> None:
-    settings = use_settings(tmp_path, MX_PORT="2626", DELIVERY_ALLOW="10.0.0.0/8")
-    transport = registry.build(spec, settings, Kept())
+    settings = use_settings(tmp_path, MX_PORT="2626", DELIVERY_ALLOW="10.0.0.0/8", DELIVERY=spec)
+    transport = registry.build(settings.delivery, settings, Kept())
     assert isinstance(transport, class_)
     assert transport.name == name
     if isinstance(transport, Direct):
