@@ -20,7 +20,7 @@ class ImportSuppressionsParams(Params):
         invalid=2,
         max=_DATA_MOST,
         doc="CSV with the columns of an export, EmailAddress alone is enough; or one address a line",
-        example="EmailAddress,Reason\r\njane@example.com,unsubscribe\r\n",
+        example="EmailAddress,Reason\njane@example.com,unsubscribe\n",
     )
     DomainID = Id(required=False, doc="The sender domain of lines in a file without a Domain column")
     Reason = Text(required=False, max=32, doc=f"Of lines without one: {REASONS_DOC}; manual without it")
@@ -87,7 +87,7 @@ def import_suppressions(caller: Caller, params: dict[str, Any]) -> dict[str, Any
         "ContentType": "text/csv; charset=utf-8",
         "FileName": "suppressions.csv",
         "Records": 1,
-        "Data": "EmailAddress,Domain,…\r\njane@example.com,,…\r\n",
+        "Data": "EmailAddress,Domain,…\njane@example.com,,…\n",
         "NextCursor": "",
     },
 )
