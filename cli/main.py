@@ -30,6 +30,7 @@ _COMMANDS = {
     "suppression": ("cli.suppressions", "suppression", "Who must not be written to, and who always may be."),
     "mail": ("cli.mail", "mail", "Captured mail."),
     "inbound": ("cli.inbound", "inbound", "Inbound mail that was kept for inspection."),
+    "explain": ("cli.explain", "explain", "Why a message went where it went."),
     "queue": ("cli.queue", "queue", "Deliveries held for a person."),
     "limit": ("cli.limits", "limit", "Limits on destinations."),
     "import": ("cli.imports", "import_", "Bring over what clients of another installation hold."),

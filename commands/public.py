@@ -92,6 +92,11 @@ class SendEmailParams(SenderParams):
     SubscriberID = Anything(required=False, doc="The subscriber ID of the subscriber this email belongs to")
     JourneyID = Anything(required=False, doc="The journey ID this email is sent by")
     ActionID = Anything(required=False, doc="The action ID of the journey this email is sent by")
+    Stream = Anything(
+        required=False,
+        doc="transactional or bulk: bulk waits behind transactional mail; a send to a list is bulk where it is absent",
+        example="bulk",
+    )
     Retention = Anything(
         required=False,
         doc="Days that the body and the rest of this message are kept; as the account says where it is absent",

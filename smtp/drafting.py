@@ -14,8 +14,9 @@ import orjson
 
 from gateway import clock, errors
 from gateway.mail import address, headers, parse, submitted
-from gateway.mail.draft import Draft, Mailbox
+from gateway.mail.draft import STREAMS, Draft, Mailbox
 from gateway.services import queues
+from models.vocabulary import Stream
 
 MAX_HEADER = 64 * 1024
 """Bytes of the header section; receivers refuse more."""
@@ -26,7 +27,9 @@ MAX_TAG = 190
 MAX_TAGS = 50
 """Tags of one message: every event of it counts under each."""
 
-_CONTROLS = frozenset(("x-tags", "x-metadata", "x-track-opens", "x-track-links", "x-send-at", "x-idempotency-key"))
+_CONTROLS = frozenset(
+    ("x-tags", "x-metadata", "x-track-opens", "x-track-links", "x-send-at", "x-stream", "x-idempotency-key")
+)
 _ONCE = _CONTROLS | {"from", "sender", "reply-to", "to", "cc", "message-id", "date", "subject"}
 """Fields that may stand once (RFC 5322 §3.6): with two of them receivers differ in which they show."""
 
@@ -165,8 +168,17 @@ def _obey(draft: Draft, values: dict[str, str]) -> None:
         draft.track_links = _flag("X-Track-Links", asked["x-track-links"])
     if "x-send-at" in asked:
         draft.send_at_ms = _moment(asked["x-send-at"])
+    if "x-stream" in asked:
+        draft.stream = _stream(asked["x-stream"])
     if "x-idempotency-key" in asked:
         draft.idempotency_key = _key(asked["x-idempotency-key"])
+
+
+def _stream(text: str) -> Stream:
+    found = STREAMS.get(text.strip().lower())
+    if found is None:
+        raise errors.Invalid("X-Stream should be transactional or bulk.", field="X-Stream")
+    return found
 
 
 def _read(name: str, value: str) -> str:

@@ -15,13 +15,14 @@ from commands.sending.addresses import empty
 from commands.sending.faults import Faults, encodable, line_fault
 from gateway import clock, config, errors
 from gateway.mail import headers as mail_headers
-from gateway.mail.draft import Draft
+from gateway.mail.draft import STREAMS, Draft
 from gateway.services.identity import Caller
 from gateway.services.retention import MOST_DAYS
+from models.vocabulary import Stream
 
 _CONTENT = ("subject", "contenttype", "htmlcontent", "plaincontent", "attachments", "headers", "templateid")
 _PEOPLE = ("from", "to", "cc", "bcc", "replyto", "targetlistid")
-_HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "retention")
+_HANDLING = ("tags", "tracklinks", "trackopens", "sendat", "stream", "retention")
 _PASSED_ON = ("listid", "subscriberid", "journeyid", "actionid")
 PAYLOAD = frozenset(_CONTENT + _PEOPLE + _HANDLING + _PASSED_ON + merging.VARIABLES)
 """What makes one request another under its idempotency key."""
@@ -88,6 +89,7 @@ def read(params: Params, caller: Caller | None, sender_name: str | None, faults:
         track_opens=_flag(params, "TrackOpens", faults),
         track_links=_flag(params, "TrackLinks", faults),
         send_at_ms=_send_at(params.get("sendat"), faults),
+        stream=_stream(params.get("stream"), faults),
         keep_body_days=body_days,
         keep_metadata_days=metadata_days,
         defaults=_defaults(params, caller, faults),
@@ -224,6 +226,16 @@ def _send_at(value: Any, faults: Faults) -> int | None:
     elif at_ms > now:
         return at_ms
     return None
+
+
+def _stream(value: Any, faults: Faults) -> Stream | None:
+    """What it goes with: bulk waits behind transactional mail and has a time limit of its own."""
+    if empty(value):
+        return None
+    stream = STREAMS.get(value.strip().lower()) if isinstance(value, str) else None
+    if stream is None:
+        faults.other("Stream should be transactional or bulk.")
+    return stream
 
 
 def _retention(value: Any, faults: Faults) -> tuple[int | None, int | None]:

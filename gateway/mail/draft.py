@@ -7,6 +7,9 @@ from typing import Any
 
 from models.vocabulary import Stream
 
+STREAMS = {"transactional": Stream.TRANSACTIONAL, "bulk": Stream.BULK, "broadcast": Stream.BULK}
+"""The words of a request for the stream that a message goes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
@@ -48,7 +51,7 @@ class Draft:
     track_opens: bool | None = None  # None: as the domain says
     track_links: bool | None = None
     send_at_ms: int | None = None
-    stream: Stream = Stream.TRANSACTIONAL
+    stream: Stream | None = None  # None: bulk to a list, else transactional
     raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
     envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
     mail_from: str | None = None  # with raw: the envelope sender, noted and replaced by our return path
@@ -62,3 +65,8 @@ class Draft:
     idempotency_key: str | None = None
     idempotency_scope: str = ""  # the endpoint
     fingerprint: str = ""  # hex SHA-256 of the payload, where there is an idempotency key
+
+    @property
+    def in_stream(self) -> Stream:
+        """The stream it goes in; transactional until somebody decided."""
+        return self.stream or Stream.TRANSACTIONAL

@@ -88,8 +88,9 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
         "from": draft.sender.email,
     }  # fmt: skip
     draft = personal.prepare(caller, draft)
-    if draft.list_id is not None:
-        draft = replace(draft, stream=Stream.BULK)
+    asked = draft.stream is not None
+    if draft.stream is None:
+        draft = replace(draft, stream=Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK)
     recipients = _recipients(draft)
     if not recipients and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
@@ -106,10 +107,10 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     }  # fmt: skip
     now = clock.now_ms()
     due = max(draft.send_at_ms or 0, now)
-    bulk = draft.stream is Stream.BULK
+    bulk = draft.in_stream is Stream.BULK
     expires = due + (settings.bulk_hours if bulk else settings.transactional_hours) * 3_600_000
     route = lanes.ROUTE_DEFAULT if caller.live else lanes.ROUTE_TEST
-    trail |= _ways(draft, settings.delivery, route, due, expires, now)
+    trail |= _ways(draft, settings.delivery, route, due, expires, now, asked=asked)
     return Prepared(
         caller=caller, draft=draft, sender=sender, recipients=recipients, kind=kind, body=body, route=route,
         due_ms=due, expires_ms=expires, now_ms=now, trail=trail, first=_first(caller, sender, draft),
@@ -128,13 +129,13 @@ def _auth(caller: Caller, draft: Draft) -> verdicts.Stored:
     return {"gate": verdicts.AUTH, **how, "live": caller.live}
 
 
-def _ways(draft: Draft, delivery: str, route: str, due: int, expires: int, now: int) -> Trail:
+def _ways(draft: Draft, delivery: str, route: str, due: int, expires: int, now: int, *, asked: bool) -> Trail:
     """When, in which stream and over what it goes."""
     schedule: verdicts.Stored = {"gate": verdicts.SCHEDULE, "decision": "now", "due_ms": due, "until_ms": expires}
     if due > now:
         schedule |= {"decision": "later", "rule": "SendAt"}
-    stream: verdicts.Stored = {"gate": verdicts.STREAM, "decision": draft.stream.name.lower()}
-    stream["rule"] = "list" if draft.list_id is not None else "default"
+    stream: verdicts.Stored = {"gate": verdicts.STREAM, "decision": draft.in_stream.name.lower()}
+    stream["rule"] = "request" if asked else "list" if draft.list_id is not None else "default"
     test = route == lanes.ROUTE_TEST
     way = {"decision": transport_name(delivery, route), "rule": "test_key" if test else "COMMANDPOST_DELIVERY"}
     return {

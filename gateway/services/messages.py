@@ -71,7 +71,7 @@ def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> Acce
 def _place(prepared: Prepared) -> _Placed:
     caller, draft = prepared.caller, prepared.draft
     lane_id = lanes.lane_id(
-        account_id=caller.account_id, domain_id=prepared.sender.id, stream=draft.stream, route=prepared.route
+        account_id=caller.account_id, domain_id=prepared.sender.id, stream=draft.in_stream, route=prepared.route
     )
     content = contents.prepare(caller.account_id, prepared.kind, prepared.body)
     return _Placed(lane_id, content, orjson.dumps(headers(draft)).decode())
@@ -115,7 +115,7 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
             sender.id,
             caller.key_id,
             draft.smtp_login_id,
-            int(draft.stream),
+            int(draft.in_stream),
             caller.live,
             contents.store(tx, placed.content),
             draft.sender.email,

@@ -15,10 +15,19 @@ import pytest
 import models
 from gateway import clock
 from gateway.services import senders
+from models.vocabulary import Stream
 from tests.smtp.conftest import Customer, Running
 from tests.smtp.test_submission import mail, only_message, stored, submit
 
-CONTROLS = (b"x-tags", b"x-metadata", b"x-track-opens", b"x-track-links", b"x-send-at", b"x-idempotency-key")
+CONTROLS = (
+    b"x-tags",
+    b"x-metadata",
+    b"x-track-opens",
+    b"x-track-links",
+    b"x-send-at",
+    b"x-stream",
+    b"x-idempotency-key",
+)
 one_database = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """Reading is the same on both."""
 
@@ -39,6 +48,7 @@ def test_they_do_what_the_fields_do_and_go(part: Running, customer: Customer) ->
         X_Track_Opens="0",
         X_Track_Links="true",
         X_Send_At=at.strftime("%Y-%m-%d %H:%M:%S"),
+        X_Stream="bulk",
         X_Idempotency_Key="order-17",
         X_Other="stays",
     )
@@ -51,6 +61,7 @@ def test_they_do_what_the_fields_do_and_go(part: Running, customer: Customer) ->
     assert message.send_at_ms == int(at.timestamp()) * 1000
     (delivery,) = models.Delivery.select()
     assert delivery.due_ms == message.send_at_ms
+    assert message.stream == models.Lane.get_by_id(delivery.lane_id).stream == Stream.BULK
     assert [row.key for row in models.IdempotencyKey.select()] == ["order-17"]
     assert b"x-other: stays" in header()
     assert not [name for name in CONTROLS if name in header()]
@@ -158,6 +169,8 @@ def test_the_past_is_now(part: Running, customer: Customer, text: str) -> None:
         (b"X-Track-Opens: perhaps",),
         (b"X-Track-Opens: 1", b"X-Track-Opens: 1"),
         (b"X-Track-Links: 2",),
+        (b"X-Stream: fast",),
+        (b"X-Stream: bulk", b"X-Stream: bulk"),
         (b"X-Send-At: tomorrow",),
         (b"X-Send-At: 2026-02-30 00:00:00",),
         (b"X-Send-At: 4070952000",),

@@ -77,6 +77,10 @@ SEND: Schema = {
         "SubscriberID": _ID,
         "JourneyID": _ID,
         "ActionID": _ID,
+        "Stream": _told(
+            {"type": "string", "enum": ["transactional", "bulk", "broadcast"]},
+            "What it goes with: bulk waits behind transactional mail; a send to a list is bulk where it is absent",
+        ),
         "Retention": _told(
             {
                 "type": "object",
