@@ -131,7 +131,7 @@ def _walk(domain_id: int, days: Period, read: Callable[[_Row], str], counts: Cou
     before = INT64
     if to_ms < clock.now_ms():
         before = event_range.id_at(domain_id, to_ms + event_range.DISORDER_MS)
-    after = event_range.id_at(domain_id, from_ms - event_range.DISORDER_MS)
+    after = event_range.id_before(domain_id, from_ms - event_range.DISORDER_MS)
     while True:
         rows = db.rows(
             f"SELECT {straight}e.at_ms, e.rcpt, e.ip, e.data, m.uuid, m.subject, m.from_addr, m.tags, m.headers, e.id"

@@ -78,7 +78,7 @@ def _domain(caller: Caller, domain_id: int) -> int:
 def _start(domain_ids: Sequence[int], since_ms: int | None) -> int:
     if since_ms is None or not domain_ids:
         return 0
-    return min(event_range.id_at(id_, since_ms - event_range.DISORDER_MS) for id_ in domain_ids) - 1
+    return min(event_range.id_at(id_, since_ms - event_range.DISORDER_MS, near=1) for id_ in domain_ids) - 1
 
 
 def _server_ms() -> int:

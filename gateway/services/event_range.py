@@ -53,16 +53,30 @@ def inclusive(to_ms: int | None) -> int | None:
     return to_ms + 999 if to_ms is not None and to_ms % 1000 == 0 else to_ms
 
 
-def id_at(domain_id: int, at_ms: int, table: str = "event") -> int:
-    """The id at which the domain's events (or messages) pass `at_ms`, by halving: time follows the ids."""
+_NEAR = 2000
+"""Ids: whoever looks at the times too needs no exact place, and each halving is a query."""
+
+
+def id_before(domain_id: int, at_ms: int, table: str = "event") -> int:
+    """An id at which the domain's events (or messages) are not past `at_ms` yet, at most some 2,000 ids early."""
+    return _around(domain_id, at_ms, table)[0]
+
+
+def id_at(domain_id: int, at_ms: int, table: str = "event", *, near: int | None = None) -> int:
+    """An id at which the domain's events (or messages) are past `at_ms`, at most `near` or some 2,000 ids late."""
+    return _around(domain_id, at_ms, table, near)[1]
+
+
+def _around(domain_id: int, at_ms: int, table: str, near: int | None = None) -> tuple[int, int]:
+    """By halving, for time follows the ids."""
     first, last = _edge(domain_id, table, ""), _edge(domain_id, table, "DESC")
     if first is None or last is None or first[1] >= at_ms:
-        return 1
+        return 1, 1
     if last[1] < at_ms:
-        return INT64
+        return INT64, INT64
     column, by_id = _TIMES[table]
     low, high = first[0], last[0]  # low is before, high at or after
-    while high - low > 1:
+    while high - low > (near or _NEAR):
         middle = (low + high) // 2
         id_, found_ms = db.rows(
             f"SELECT id, {column} FROM {table} {by_id[db.dialect()]} WHERE domain_id = ? AND id >= ?"
@@ -73,7 +87,7 @@ def id_at(domain_id: int, at_ms: int, table: str = "event") -> int:
             high = middle
         else:
             low = id_
-    return high
+    return low, high
 
 
 def _edge(domain_id: int, table: str, direction: str) -> tuple[int, int] | None:

@@ -190,9 +190,9 @@ def _count_rows(wanted: Wanted, from_ms: int, to_ms: int, low: int, high: int) -
     """Counted by the index alone where every id is of the wanted time, by the rows near both ends."""
     if low <= 1 and high == INT64:
         return _count_between(wanted, low, high, from_ms, to_ms)
-    near, id_at = event_range.DISORDER_MS, event_range.id_at
-    low, high = max(low, id_at(wanted.domain_id, from_ms - near)), min(high, id_at(wanted.domain_id, to_ms + near))
-    first, last = id_at(wanted.domain_id, from_ms + near), id_at(wanted.domain_id, to_ms - near)
+    near, at, before = event_range.DISORDER_MS, event_range.id_at, event_range.id_before
+    low, high = max(low, before(wanted.domain_id, from_ms - near)), min(high, at(wanted.domain_id, to_ms + near))
+    first, last = at(wanted.domain_id, from_ms + near), before(wanted.domain_id, to_ms - near)
     if not low <= first < last <= high:
         return _count_between(wanted, low, high, from_ms, to_ms)
     return (
@@ -217,7 +217,7 @@ def _id_range(wanted: Wanted, total_of_domain: int) -> tuple[int, int]:
     low, high = 1, INT64
     if total_of_domain > _SMALL:
         if wanted.from_ms is not None:
-            low = event_range.id_at(wanted.domain_id, wanted.from_ms - event_range.DISORDER_MS)
+            low = event_range.id_before(wanted.domain_id, wanted.from_ms - event_range.DISORDER_MS)
         if wanted.to_ms is not None:
             high = event_range.id_at(wanted.domain_id, wanted.to_ms + event_range.DISORDER_MS)
     return low, high

@@ -224,37 +224,37 @@ def domain_ids(caller: Caller) -> list[int]:
 
 
 def _two_periods(domain_ids: Sequence[int], days: Period) -> tuple[dict[_Key, int], dict[_Key, int]]:
-    """The period's and the previous one's."""
-    found: dict[_Key, int] = {}
-    before: dict[_Key, int] = {}
-    for key, n in _by_day(domain_ids, range(days.previous.first, days.last + 1)).items():
-        (found if key[1] >= days.first else before)[key] = n
-    return found, before
+    """The period's sums and the previous one's; the day of a key stands for its period."""
+    return _by_day(domain_ids, days.days, summed=True), _by_day(domain_ids, days.previous.days, summed=True)
 
 
-def _by_day(domain_ids: Sequence[int], days: range) -> dict[_Key, int]:
-    """Looked up one by one, because a range would read the tags between them too."""
-    found: dict[_Key, int] = {}
+def _by_day(domain_ids: Sequence[int], days: range, *, summed: bool = False) -> dict[_Key, int]:
+    """Looked up one by one, because a range would read the tags between them too; `summed` under their first day."""
+    found: defaultdict[_Key, int] = defaultdict(int)
+    columns, group = ("MIN(day)", " GROUP BY domain_id, kind") if summed else ("day", "")
+    number = "SUM(n)" if summed else "n"
     kinds = [int(kind) for kind in EventKind]
     for start in range(0, len(domain_ids), _CHUNK):
         ids = domain_ids[start : start + _CHUNK]
         for at in range(0, len(days), _CHUNK):
             some = days[at : at + _CHUNK]
             rows: list[tuple[Any, ...]] = db.rows(
-                f"SELECT domain_id, day, kind, n FROM counter{_PRIMARY[db.dialect()]}"
+                f"SELECT domain_id, {columns}, kind, {number} FROM counter{_PRIMARY[db.dialect()]}"
                 f" WHERE domain_id IN ({', '.join('?' * len(ids))}) AND day IN ({', '.join('?' * len(some))})"
-                f" AND kind IN ({', '.join('?' * len(kinds))}) AND tag = ''",
+                f" AND kind IN ({', '.join('?' * len(kinds))}) AND tag = ''{group}",
                 (*ids, *some, *kinds),
             )
-            found |= {(domain_id, day, kind): int(n) for domain_id, day, kind, n in rows}
-            found |= {(one, day, RECIPIENTS): int(n) for one, day, kind, n in rows if kind == EventKind.ACCEPTED}
-            for domain_id, day, n in db.rows(
-                f"SELECT domain_id, day, n FROM facet{_PRIMARY[db.dialect()]}"
+            for domain_id, day, kind, n in rows:
+                found[(domain_id, day, kind)] += int(n)
+                if kind == EventKind.ACCEPTED:
+                    found[(domain_id, day, RECIPIENTS)] += int(n)
+            for domain_id, day, _, n in db.rows(
+                f"SELECT domain_id, {columns}, kind, {number} FROM facet{_PRIMARY[db.dialect()]}"
                 f" WHERE domain_id IN ({', '.join('?' * len(ids))}) AND facet = ? AND day IN"
-                f" ({', '.join('?' * len(some))}) AND value = '' AND kind = ?",
+                f" ({', '.join('?' * len(some))}) AND value = '' AND kind = ?{group}",
                 (*ids, int(FacetKind.RECIPIENTS), *some, int(EventKind.ACCEPTED)),
             ):
-                found[(domain_id, day, RECIPIENTS)] = found.get((domain_id, day, RECIPIENTS), 0) + int(n)
+                found[(domain_id, day, RECIPIENTS)] += int(n)
     return found
 
 

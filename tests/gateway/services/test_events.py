@@ -136,6 +136,7 @@ def test_times_are_inclusive_and_totals_exact(who: cast.Sender, at: Any) -> None
 def test_the_id_range_of_a_large_domain(who: cast.Sender, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_SMALL", 0)
     monkeypatch.setattr(event_range, "DISORDER_MS", 2000)
+    monkeypatch.setattr(event_range, "_NEAR", 1)
     at(NOON - 5000)
     number, _ = message(who)
     times = sorted(NOON + 700 * n + (500 if n % 3 else -500) for n in range(60))
