@@ -7,6 +7,7 @@ import email.policy
 import re
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -57,7 +58,7 @@ def _stored() -> rendering.Stored:
 
 
 def _read(message: bytes) -> EmailMessage:
-    return email.message_from_bytes(message, policy=email.policy.default)  # type: ignore[return-value]
+    return email.message_from_bytes(message, policy=email.policy.default)
 
 
 def _body(message: EmailMessage, kind: str) -> str:
@@ -71,11 +72,11 @@ def _switched_on(who: cast.Sender) -> None:
     senders.forget()
 
 
-def _to_list(who: cast.Sender, size: int = 2, **changed: object) -> lists.MailList:
+def _to_list(who: cast.Sender, size: int = 2, **changed: Any) -> lists.MailList:
     made = lists.add(caller=who.owner, name="News")
     new = [New(f"reader{n}@friends.test", {}) for n in range(size)]
     subscribers.add_many(caller=who.owner, list_id=made.id, new=new)
-    messages.accept(who.caller, cast.draft(**({"to": [], "list_id": made.id} | changed)))
+    messages.accept(who.caller, cast.draft(to=[], list_id=made.id, **changed))
     expansions.drain(5)
     return made
 
@@ -182,7 +183,7 @@ class TestBodies:
         made = templates.add(
             caller=who.owner, name="t", subject="x", html='<a href="{{ unsubscribe_url }}">bye</a>', text="{{name}}"
         )
-        parts = {"subject": "", "html": None, "text": None, "template_id": made.id}
+        parts: dict[str, Any] = {"subject": "", "html": None, "text": None, "template_id": made.id}
         messages.accept(who.caller, cast.draft(**parts, variables={"name": "Zoë"}))
         message = _read(_stored().composed(1, "jane@friends.test", None))
         assert unsubscribe_links.read(LINK.findall(_body(message, "html"))[0]) == Leaving(
@@ -231,7 +232,7 @@ class TestBodies:
         for kind in ("html", "plain"):
             (token,) = LINK.findall(_body(message, kind))
             assert unsubscribe_links.read(token) == Leaving(7, who.domain.id, 0, "jane@friends.test")
-        assert [part.get_content() for part in message.iter_attachments()] == ["%unsubscribe_url%\r\n"]  # type: ignore[attr-defined]
+        assert [part.get_content() for part in message.iter_attachments()] == ["%unsubscribe_url%\r\n"]
         own = stored(b"List-Unsubscribe: <https://shop.test/bye>\r\n" + made.as_bytes())
         message = _read(own.composed(7, "jane@friends.test", None))
         assert message.get_all("List-Unsubscribe") == ["<https://shop.test/bye>"]
@@ -272,7 +273,7 @@ class TestLeaving:
         who = cast.sender()
         messages.accept(who.caller, cast.draft())
         unsubscribes.unsubscribe(leaving=_leaving(models.Delivery.get()), method="page")
-        check = {"account_id": who.owner.account_id, "addresses": ["jane@friends.test"]}
+        check: dict[str, Any] = {"account_id": who.owner.account_id, "addresses": ["jane@friends.test"]}
         assert suppressions.check(None, domain_id=who.domain.id, **check)
         assert not suppressions.check(None, domain_id=who.domain.id + 1, **check)
 
