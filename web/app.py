@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import config, ids
 from models import database as db
-from web import cors, errors, health, metrics, openapi, rates, rest, tracking
+from web import cors, errors, health, metrics, openapi, rates, rest, tracking, unsubscribe
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
@@ -61,6 +61,7 @@ def create_app() -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(tracking.blueprint)
+    app.register_blueprint(unsubscribe.blueprint)
     for blueprint in rest.blueprints():
         app.register_blueprint(blueprint)
     return app

@@ -1,4 +1,4 @@
-"""The HTML parts of a message that a customer composed: taken out once, put back changed, the rest byte for byte."""
+"""The bodies, HTML and plain, of mail as submitted: taken out once, put back changed, the rest byte for byte."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gateway.mail import parse, transfer
 from gateway.mail.parse import Fields
 
 LINE_MAX = 998
+HTML, PLAIN = "text/html", "text/plain"
 _DEPTH = 8
 _PARTS_MOST = 50
 _SEALED = ("multipart/signed", "multipart/encrypted", "multipart/report")
@@ -19,7 +20,7 @@ _CTE = b"content-transfer-encoding"
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlPart:
+class TextPart:
     """`text` (CRLF or LF line ends, as sent) stands encoded at `start` to `end`, the header fields included."""
 
     start: int
@@ -28,10 +29,11 @@ class HtmlPart:
     charset: str
     encoding: str
     text: str
+    kind: str = HTML
 
     def encoded(self, text: str) -> bytes:
         """The whole part with another text: in its own encoding, or quoted-printable where lines grew too long."""
-        data = text.encode(self.charset, "xmlcharrefreplace")
+        data = text.encode(self.charset, "xmlcharrefreplace" if self.kind == HTML else "replace")
         encoding, fields = self.encoding, self.fields
         if encoding not in ("base64", "quoted-printable") and _long(data):
             encoding = "quoted-printable"
@@ -46,13 +48,13 @@ class HtmlPart:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A message and where its HTML parts are."""
+    """A message and where its bodies are, as they stand in it."""
 
     message: bytes
-    parts: tuple[HtmlPart, ...]
+    parts: tuple[TextPart, ...]
 
     def joined(self, texts: Sequence[str]) -> bytes:
-        """The message with these texts in its HTML parts; a part whose text is the same keeps its bytes."""
+        """The message with these texts in its parts; a part whose text is the same keeps its bytes."""
         out: list[bytes] = []
         at = 0
         for part, text in zip(self.parts, texts, strict=True):
@@ -64,8 +66,8 @@ class Split:
 
 
 def split(message: bytes) -> Split:
-    """Find the HTML parts that may be changed: none that is attached, signed, encrypted, or cannot be read."""
-    found: list[HtmlPart] = []
+    """Find the bodies that may be changed: none that is attached, signed, encrypted, or cannot be read."""
+    found: list[TextPart] = []
     for part in _walk(message, 0, len(message), _DEPTH):
         found.append(part)
         if len(found) == _PARTS_MOST:
@@ -73,7 +75,7 @@ def split(message: bytes) -> Split:
     return Split(message, tuple(found))
 
 
-def _walk(message: bytes, start: int, end: int, depth: int) -> Iterator[HtmlPart]:
+def _walk(message: bytes, start: int, end: int, depth: int) -> Iterator[TextPart]:
     fields, body = parse.split(message[start:end])
     kind, parameters = parse.media_type(parse.first(fields, "content-type"))
     if kind.startswith("multipart/"):
@@ -82,8 +84,8 @@ def _walk(message: bytes, start: int, end: int, depth: int) -> Iterator[HtmlPart
                 yield from _walk(message, end - len(body) + first, end - len(body) + last, depth - 1)
         return
     disposition = parse.first(fields, "content-disposition").partition(";")[0].strip().lower()
-    if kind == "text/html" and disposition != "attachment":
-        part = _read(fields, body, parameters.get("charset") or "us-ascii", start, end)
+    if kind in (HTML, PLAIN) and disposition != "attachment":
+        part = _read(fields, body, parameters.get("charset") or "us-ascii", start, end, kind)
         if part is not None:
             yield part
 
@@ -99,7 +101,7 @@ def _inside(body: bytes, boundary: str) -> Iterator[tuple[int, int]]:
         start = min(found.end() + 2, len(body))
 
 
-def _read(fields: Fields, body: bytes, charset: str, start: int, end: int) -> HtmlPart | None:
+def _read(fields: Fields, body: bytes, charset: str, start: int, end: int, kind: str) -> TextPart | None:
     """None unless decoding and encoding again gives the same text: then only the encoding may look different."""
     encoding = parse.first(fields, "content-transfer-encoding").strip().lower()
     if encoding not in _ENCODINGS:
@@ -118,7 +120,7 @@ def _read(fields: Fields, body: bytes, charset: str, start: int, end: int) -> Ht
         return None
     if encoding == "quoted-printable" and b"\r" in data.replace(b"\r\n", b""):
         return None
-    return HtmlPart(start, end, fields, name, encoding, text)
+    return TextPart(start, end, fields, name, encoding, text, kind)
 
 
 def _long(data: bytes) -> bool:

@@ -67,7 +67,7 @@ def compile(text: str, *, links: bool, opens: bool, own: str = "") -> Compiled |
             if target and not (own and target.startswith(own)) and not _is_kept(attributes):
                 gaps.append((href.start, href.end, Gap(target, href.raw)))
     if opens:
-        place = _pixel_place(text)
+        place = body_end(text)
         gaps.append((place, place, Gap("", "")))
         gaps.sort(key=lambda gap: gap[:2])
     if not gaps:
@@ -100,7 +100,7 @@ def _is_kept(attributes: dict[str, Attribute]) -> bool:
     return any(name in attributes and said(attributes[name].value.strip().lower()) for name, said in OPT_OUT.items())
 
 
-def _pixel_place(text: str) -> int:
+def body_end(text: str) -> int:
     """Before the last `</body>`, or at the end where that one is inside something else."""
     places = [(found.start(), found.end()) for found in _BODY_END.finditer(text)]
     if not places or "-->" in text[places[-1][1] :] or "</script" in text[places[-1][1] :].lower():

@@ -11,7 +11,7 @@ import orjson
 from gateway import errors
 from gateway.mail import merge
 from gateway.mail.draft import Draft
-from gateway.services import templates
+from gateway.services import templates, unsubscribe_links
 from gateway.services.identity import Caller
 
 VARIABLES_MOST = 65_536
@@ -52,7 +52,11 @@ def find_template(*, caller: Caller, template_id: int) -> templates.Template:
 
 
 def render(subject: str, html: str | None, text: str | None, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """`subject`, `html` and `text` with the variables in them; raises `InvalidTemplate`."""
+    """`subject`, `html` and `text` with the variables in them; raises `InvalidTemplate`.
+
+    `unsubscribe_url` becomes the place that each delivery fills with its own link.
+    """
+    variables = {"unsubscribe_url": unsubscribe_links.PLACEHOLDER, **variables}
     return {
         "subject": templates.render_subject(subject, variables),
         "html": None if html is None else merge.render(html, variables, html=True),

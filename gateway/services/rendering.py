@@ -11,10 +11,12 @@ from uuid import UUID
 import orjson
 
 from gateway import clock
-from gateway.mail import compose, container, dkim, html_parts, rewrite
+from gateway.mail import compose, container, dkim, html_parts, parse, rewrite
 from gateway.mail.draft import Attachment, Mailbox
-from gateway.services import contents, gates, personal, senders, tracking_links
+from gateway.services import contents, gates, personal, senders, tracking_links, unsubscribe_links
+from gateway.services.unsubscribe_links import Leaving
 from models import database as db
+from models.vocabulary import Stream
 
 
 class Unrenderable(Exception):
@@ -36,9 +38,12 @@ class Stored:
     content: bytes
     track_links: bool = False
     track_opens: bool = False
+    stream: Stream = Stream.TRANSACTIONAL
     _bytes: bytes | None = None
     _parts: tuple[str | None, str | None, list[Attachment]] | None = None
     _split: html_parts.Split | None = None
+    _mentions: bool | None = None
+    _theirs: frozenset[str] | None = None
     _compiled: dict[tuple[str, bool], rewrite.Compiled | None] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.RLock)
 
@@ -50,14 +55,14 @@ class Stored:
     @property
     def individual(self) -> bool:
         """Whether the bytes of each delivery are its own."""
-        return self.personal or self._tracked()
+        return self.personal or self._offers_leave() or self._mentions_leave() or self._tracked()
 
     def rendered(self, delivery_id: int, rcpt: str, fields: str | None) -> bytes:
         """The whole signed message, CRLF lines; made once for all, whichever thread asks first, where it may be.
 
-        What is tracked is made for each. To a list it is made for each too, `rcpt` with the JSON of their `fields`,
-        and has an id of its own (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a subscriber's fields make the
-        template fail.
+        What is tracked or has an unsubscribe link is made for each. To a list it is made for each too, `rcpt` with
+        the JSON of their `fields`, and has an id of its own (RFC 5322 §3.6.4). Raises `InvalidTemplate` where a
+        subscriber's fields make the template fail.
         """
         if self.individual:
             return _sign(self.domain_id, self.composed(delivery_id, rcpt, fields))
@@ -78,16 +83,71 @@ class Stored:
             made = personal.render(self.subject, html, text, variables)
             subject, html, text = made["subject"], made["html"], made["text"]
             message_id, to = f"{self.uuid}.{delivery_id}", [Mailbox(rcpt)]
-        html, text, headers = self._variant(delivery_id, rcpt, html, text, [])
+        htmls, texts, headers = self._variant(
+            delivery_id, rcpt, [] if html is None else [html], [] if text is None else [text]
+        )
+        html, text = (htmls[0] if htmls else None), (texts[0] if texts else None)
         return self._compose(message_id, subject, html, text, attachments, to, headers)
 
     def _variant(
-        self, delivery_id: int, rcpt: str, html: str | None, text: str | None, headers: list[tuple[str, str]]
-    ) -> tuple[str | None, str | None, list[tuple[str, str]]]:
-        """The bodies and the further header fields of one delivery; what differs between two makes `individual`."""
-        if html is not None:
-            html = self._tracking(delivery_id, html, opens=self.track_opens)
-        return html, text, headers
+        self, delivery_id: int, rcpt: str, htmls: list[str], texts: list[str]
+    ) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+        """The bodies and the further header fields of one delivery; what differs between two makes `individual`.
+
+        The link to unsubscribe comes after tracking, which leaves the places for it alone.
+        """
+        sender = senders.sender(self.domain_id)
+        list_id = int(self.headers.get("list", 0))
+        mentioned = unsubscribe_links.mentioned([*htmls, *texts])
+        offered = self._offers_leave()
+        if sender is not None and sender.unsubscribe_link and not mentioned:
+            htmls, texts = unsubscribe_links.with_footer(htmls, texts)
+            mentioned = True
+        htmls = [
+            self._tracking(delivery_id, html, opens=self.track_opens and not index) for index, html in enumerate(htmls)
+        ]
+        headers: list[tuple[str, str]] = []
+        theirs = self._their_fields() if offered or list_id else frozenset()
+        if mentioned or offered:
+            leaving = Leaving(delivery_id, self.domain_id, list_id, rcpt)
+            link = unsubscribe_links.url(tracking_links.base_url(sender), leaving)
+            htmls = [unsubscribe_links.fill(html, link) for html in htmls]
+            texts = [unsubscribe_links.fill(text, link) for text in texts]
+            if offered:
+                headers += unsubscribe_links.fields(link, theirs)
+        if list_id and sender is not None:
+            headers += unsubscribe_links.list_field(list_id, sender.name, theirs)
+        return htmls, texts, headers
+
+    def _offers_leave(self) -> bool:
+        """Whether the header says how to unsubscribe: in bulk, and where the domain has the switch on."""
+        sender = senders.sender(self.domain_id)
+        return self.stream is Stream.BULK or (sender is not None and sender.unsubscribe_link)
+
+    def _mentions_leave(self) -> bool:
+        """Whether a body has a place for the link; the same for all recipients of a message to no list."""
+        if self._mentions is None:
+            if self.kind == gates.KIND_MIME:
+                texts = [part.text for part in self._own_split().parts] if self._may_mention() else []
+            else:
+                texts = [text for text in self._own_parts()[:2] if text is not None]
+            self._mentions = unsubscribe_links.mentioned(texts)
+        return self._mentions
+
+    def _may_mention(self) -> bool:
+        """A look at the bytes spares most mail from being taken apart; encoded bodies hide what they say."""
+        low = self.content.lower()
+        return b"unsubscribe_" in low or b"base64" in low or b"=\r\n" in low
+
+    def _their_fields(self) -> frozenset[str]:
+        """The lower-case names of the fields that the customer set."""
+        if self._theirs is None:
+            if self.kind == gates.KIND_MIME:
+                found, _ = parse.split(self.content)
+                self._theirs = frozenset(name.decode("ascii", "replace").lower() for name, _ in found)
+            else:
+                self._theirs = frozenset(name.lower() for name, _ in self.headers.get("custom", ()))
+        return self._theirs
 
     def _tracking(self, delivery_id: int, html: str, *, opens: bool) -> str:
         compiled = self._compile(html, opens=opens)
@@ -112,7 +172,7 @@ class Stored:
         if not (self.track_links or self.track_opens):
             return False
         if self.kind == gates.KIND_MIME:
-            texts = [part.text for part in self._own_split().parts]
+            texts = [part.text for part in self._own_split().parts if part.kind == html_parts.HTML]
         else:
             html = self._own_parts()[0]
             texts = [] if html is None else [html]
@@ -122,12 +182,18 @@ class Stored:
 
     def _mime(self, delivery_id: int, rcpt: str) -> bytes:
         """As it was submitted, but for what is this delivery's: its header fields stand on top."""
-        parts = self._own_split().parts if self.track_links or self.track_opens else ()
-        html, _, headers = self._variant(delivery_id, rcpt, parts[0].text if parts else None, None, [])
+        read = self.track_links or self.track_opens or self._offers_leave() or self._mentions_leave()
+        parts = self._own_split().parts if read else ()
+        htmls, texts, headers = self._variant(
+            delivery_id,
+            rcpt,
+            [part.text for part in parts if part.kind == html_parts.HTML],
+            [part.text for part in parts if part.kind == html_parts.PLAIN],
+        )
         message = self.content
-        if parts and html is not None:
-            others = [self._tracking(delivery_id, part.text, opens=False) for part in parts[1:]]
-            message = self._own_split().joined([html, *others])
+        if parts:
+            html, text = iter(htmls), iter(texts)
+            message = self._own_split().joined([next(html if part.kind == html_parts.HTML else text) for part in parts])
         return compose.header_lines(headers) + message
 
     def _own_parts(self) -> tuple[str | None, str | None, list[Attachment]]:
@@ -187,16 +253,16 @@ def load(message_ids: Iterable[int]) -> dict[int, Stored]:
         some = wanted[start : start + 500]
         rows += db.rows(
             "SELECT id, uuid, domain_id, subject, headers, created_ms, live, content_id,"
-            " track_links, track_opens FROM message"
+            " track_links, track_opens, stream FROM message"
             f" WHERE id IN ({','.join('?' * len(some))})",
             some,
         )
     bodies = contents.load(row[7] for row in rows)
     found: dict[int, Stored] = {}
-    for message_id, uuid, domain_id, subject, headers, created_ms, live, content_id, links, opens in rows:
+    for message_id, uuid, domain_id, subject, headers, created_ms, live, content_id, links, opens, stream in rows:
         kind, body = bodies.get(content_id, (gates.KIND_PARTS, b""))
         found[message_id] = Stored(
             message_id, UUID(bytes=bytes(uuid)), domain_id, subject, orjson.loads(headers), created_ms, bool(live),
-            kind, body, bool(links), bool(opens),
+            kind, body, bool(links), bool(opens), Stream(stream),
         )  # fmt: skip
     return found

@@ -58,6 +58,7 @@ class Sender:
     track_opens: bool
     require_tls: bool
     tracking_host: str = ""  # '': that of the gateway
+    unsubscribe_link: bool = False
 
     @property
     def enabled(self) -> bool:
@@ -67,14 +68,14 @@ class Sender:
 def _load(domain_id: int) -> Sender | None:
     rows = db.rows(
         "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls,"
-        " tracking_host FROM sender_domain WHERE id = ?",
+        " tracking_host, unsubscribe_link FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, leave in rows:
         host = f"{subdomain}.{name}"
         return Sender(
             found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls),
-            track or "",
+            track or "", bool(leave),
         )  # fmt: skip
     return None
 

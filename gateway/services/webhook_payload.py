@@ -23,7 +23,20 @@ from models.vocabulary import EventKind
 _TOKEN_LENGTH = 50
 _BOUNCES = (EventKind.BOUNCED, EventKind.FAILED)
 _USER_AGENT = "Commandpost-Webhooks/1.0"
-_FACTS = ("code", "enhanced", "category", "transport", "url", "user_agent", "verdict", "reasons", "repeat", "metadata")
+_FACTS = (
+    "code",
+    "enhanced",
+    "category",
+    "transport",
+    "url",
+    "user_agent",
+    "verdict",
+    "reasons",
+    "repeat",
+    "metadata",
+    "method",
+    "list",
+)
 """Of an event's data, what the native payload shows under the same name."""
 
 

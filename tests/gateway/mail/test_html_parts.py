@@ -1,4 +1,4 @@
-"""The HTML parts of submitted mail change, everything around them keeps its bytes."""
+"""The bodies of submitted mail change, everything around them keeps its bytes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def _message(cte: str) -> bytes:
 def test_only_the_html_part_changes(cte: str) -> None:
     raw = _message(cte)
     split = html_parts.split(raw)
-    assert [part.text for part in split.parts] == [HTML]
-    assert split.joined([HTML]) == raw
-    part = split.parts[0]
-    made = split.joined([HTML.replace("https://a.test", "https://" + "t" * 1200)])
+    assert [part.kind for part in split.parts] == [html_parts.PLAIN, html_parts.HTML]
+    plain = split.parts[0].text
+    assert (plain, split.parts[1].text) == ("plain text with https://a.test/\r\n", HTML)
+    assert split.joined([plain, HTML]) == raw
+    part = split.parts[1]
+    made = split.joined([plain, HTML.replace("https://a.test", "https://" + "t" * 1200)])
     assert made.startswith(raw[: part.start])
     assert made.endswith(raw[part.end :])
     assert max(map(len, made.split(b"\r\n"))) <= 998
@@ -49,12 +51,20 @@ def test_only_the_html_part_changes(cte: str) -> None:
         ("text/html; charset=nonsense", "<p>x</p>\r\n"),
         ("text/html\r\nContent-Transfer-Encoding: x-uuencode", "<p>x</p>\r\n"),
         ("text/html\r\nContent-Disposition: attachment", "<p>x</p>\r\n"),
-        ("text/plain", "<p>x</p>\r\n"),
+        ("text/plain; charset=nonsense", "x\r\n"),
+        ("text/calendar", "x\r\n"),
     ],
 )
 def test_what_is_left_alone(content_type: str, body: str) -> None:
     raw = f"Subject: x\r\nContent-Type: {content_type}\r\n\r\n{body}".encode()
     assert html_parts.split(raw).parts == ()
+
+
+def test_a_plain_letter_says_what_its_character_set_lacks_in_another_way() -> None:
+    raw = b"Subject: x\r\n\r\nHello\r\n"
+    split = html_parts.split(raw)
+    assert split.joined(["Hello %s\r\n" % ("y" * 20)]) == b"Subject: x\r\n\r\nHello " + b"y" * 20 + b"\r\n"
+    assert split.joined(["Zo\xeb\r\n"]) == b"Subject: x\r\n\r\nZo?\r\n"
 
 
 def test_a_letter_that_is_html_alone() -> None:

@@ -1,0 +1,146 @@
+"""Who unsubscribes by a link: suppressed for the domain, off the list, told once; and how they take it back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway import clock
+from gateway.services import ledger, suppressions
+from gateway.services.ledger import Fact
+from gateway.services.unsubscribe_links import Leaving
+from models import database as db
+from models.vocabulary import EventKind, SubscriberStatus
+
+RULE = "unsubscribe:link"
+"""What puts these rows on the suppression list; only they are taken back by a link."""
+
+ONE_CLICK, PAGE = "one_click", "page"
+_log = logging.getLogger("commandpost.unsubscribe")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the page shows: the sender's domain ('' unknown), the list ('' none), whether mail has ended."""
+
+    domain: str
+    list_name: str
+    ended: bool
+
+
+def state(leaving: Leaving) -> State:
+    """How things stand for that link."""
+    rows = db.rows("SELECT name, account_id FROM sender_domain WHERE id = ?", (leaving.domain_id,))
+    if not rows:
+        return State("", "", False)
+    ((name, account_id),) = rows
+    found = db.rows(
+        "SELECT id FROM suppression WHERE account_id = ? AND address = ? AND domain_id IN (0, ?) AND reason = ?"
+        " AND (expires_ms IS NULL OR expires_ms > ?)",
+        (
+            account_id, suppressions.normalise(leaving.rcpt), leaving.domain_id, suppressions.UNSUBSCRIBE,
+            clock.now_ms(),
+        ),
+    )  # fmt: skip
+    lists = db.rows(
+        "SELECT name FROM mail_list WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
+        (leaving.list_id, account_id),
+    )
+    return State(name, lists[0][0] if lists else "", bool(found))
+
+
+def unsubscribe(*, leaving: Leaving, method: str, ip: str = "") -> bool:
+    """From the commit on nothing goes out to that address from the domain, what waits in the queue included.
+
+    Says whether that is news; a second call is harmless. Once a message is past its retention, there is nothing
+    left that an event could be of: the address is suppressed all the same.
+    """
+    return db.in_transaction(lambda tx: _unsubscribe(tx, leaving, method, ip))
+
+
+def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> bool:
+    # Locked, so that two requests at once make one event.
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    tx.rows(f"SELECT id FROM delivery WHERE id = ?{lock}", (leaving.delivery_id,))
+    account_id = _account(tx, leaving)
+    if account_id is None:
+        return False
+    sent = tx.rows(
+        "SELECT d.message_id, d.rcpt, m.tags, m.metadata, s.tracking_privacy FROM delivery d"
+        " JOIN message m ON m.id = d.message_id JOIN sender_domain s ON s.id = d.domain_id"
+        " WHERE d.id = ? AND d.domain_id = ?",
+        (leaving.delivery_id, leaving.domain_id),
+    )
+    added = suppressions.add(
+        tx,
+        account_id=account_id,
+        domain_id=leaving.domain_id,
+        address=leaving.rcpt,
+        reason=suppressions.UNSUBSCRIBE,
+        message_id=sent[0][0] if sent else None,
+        rule=RULE,
+    )
+    moved = _move(tx, account_id, leaving, SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED)
+    if not (added or moved):
+        return False
+    for message_id, rcpt, tags, metadata, privacy in sent:
+        data: dict[str, Any] = {"method": method}
+        if leaving.list_id:
+            data["list"] = leaving.list_id
+        if metadata:
+            data["metadata"] = orjson.loads(metadata)
+        fact = Fact(
+            account_id, leaving.domain_id, EventKind.UNSUBSCRIBED, clock.now_ms(), message_id, leaving.delivery_id,
+            rcpt, ip="" if privacy else ip[:45], data=data, tags=orjson.loads(tags or "[]"),
+        )  # fmt: skip
+        ledger.record(tx, [fact])
+    return True
+
+
+def resubscribe(*, leaving: Leaving) -> bool:
+    """Take back what a link did, and nothing that was suppressed in another way; says whether there was something."""
+
+    def work(tx: db.Transaction) -> bool:
+        account_id = _account(tx, leaving)
+        if account_id is None:
+            return False
+        gone = tx.execute(
+            "DELETE FROM suppression WHERE account_id = ? AND address = ? AND domain_id = ? AND reason = ?"
+            " AND rule = ?",
+            (
+                account_id, suppressions.normalise(leaving.rcpt), leaving.domain_id, suppressions.UNSUBSCRIBE, RULE,
+            ),
+        ).rowcount  # fmt: skip
+        if not gone:
+            return False
+        _move(tx, account_id, leaving, SubscriberStatus.UNSUBSCRIBED, SubscriberStatus.ACTIVE)
+        return True
+
+    back = db.in_transaction(work)
+    if back:
+        _log.info("resubscribed", extra={"domain_id": leaving.domain_id, "list_id": leaving.list_id})
+    return back
+
+
+def _account(tx: db.Transaction, leaving: Leaving) -> int | None:
+    rows = tx.rows("SELECT account_id FROM sender_domain WHERE id = ?", (leaving.domain_id,))
+    return int(rows[0][0]) if rows else None
+
+
+def _move(
+    tx: db.Transaction, account_id: int, leaving: Leaving, before: SubscriberStatus, after: SubscriberStatus
+) -> bool:
+    if not leaving.list_id:
+        return False
+    now = clock.now_ms()
+    done = tx.execute(
+        "UPDATE subscriber SET status = ?, status_ms = ?, updated_ms = ? WHERE list_id = ? AND address = ?"
+        " AND account_id = ? AND status = ?",
+        (
+            int(after), now, now, leaving.list_id, suppressions.normalise(leaving.rcpt), account_id, int(before),
+        ),
+    )  # fmt: skip
+    return bool(done.rowcount)
