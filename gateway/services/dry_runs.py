@@ -170,7 +170,7 @@ def _render(prepared: Prepared, rcpt: str, signed: bool) -> bytes:
         prepared.kind, prepared.body,
         track_links=sender.track_links if draft.track_links is None else draft.track_links,
         track_opens=sender.track_opens if draft.track_opens is None else draft.track_opens,
-        stream=draft.stream,
+        stream=draft.in_stream,
     )  # fmt: skip
     fields = None
     if prepared.first is not None:
