@@ -9,6 +9,7 @@ from gateway.services import (
     contents,
     erasures,
     expired,
+    idempotency,
     inbound_mail,
     lists,
     quotas,
@@ -21,8 +22,6 @@ from gateway.services import (
 )
 from models import database as db
 
-IDEMPOTENCY_MS = 72 * 3_600_000
-"""How long an idempotency key is remembered."""
 CONTENT_MS = 3_600_000
 """Age from which a body that no message refers to is the rest of a request that broke off."""
 _HEARTBEAT_MS = clock.DAY_MS
@@ -74,7 +73,7 @@ def _idempotency_keys() -> _Step:
     return _delete(
         f"SELECT scope, {quoted} FROM idempotency_key WHERE created_ms < ?",
         f"DELETE FROM idempotency_key WHERE scope = ? AND {quoted} = ?",
-        clock.now_ms() - IDEMPOTENCY_MS,
+        clock.now_ms() - idempotency.KEEP_MS,
     )
 
 

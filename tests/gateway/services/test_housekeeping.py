@@ -17,7 +17,7 @@ def test_what_has_run_out_goes_and_the_rest_stays(store: str) -> None:
     now = clock.now_ms()
     for n, expires in enumerate((now - 1, now - 10, now + 60_000)):
         models.Session.create(token_hash=f"{n}", account_id=1, created_ms=now, expires_ms=expires)
-    old = now - housekeeping.IDEMPOTENCY_MS
+    old = now - idempotency.KEEP_MS
     for n, created in enumerate((old - 1000, old + 60_000)):
         models.IdempotencyKey.create(scope="1:send", key=f"k{n}", fingerprint="f", created_ms=created)
     for n, expires in enumerate((now - 1, now + 60_000)):
