@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import models
 from gateway import clock, ids
-from gateway.services import contents, housekeeping, messages, scratchpad
+from gateway.services import contents, housekeeping, idempotency, messages, scratchpad
 from models import database as db
 from tests import cast
 
