@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,3 +17,11 @@ def tmp_path() -> Iterator[Path]:
         path = Path(name)
         path.chmod(0o755)
         yield path
+
+
+@pytest.fixture(autouse=True)
+def readable() -> Iterator[None]:
+    """What the command line was called for in this process before may have left a mask that shuts those servers out."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
