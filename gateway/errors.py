@@ -30,6 +30,19 @@ class Invalid(GatewayError):
     message = "A parameter is invalid."
 
 
+class InvalidFields(Invalid):
+    """Several values at once; `fields` lists `{"field", "message"}` of each."""
+
+    message = "The request has fields that cannot be used."
+
+
+class UnknownFields(InvalidFields):
+    """A strict key's request names what nothing reads."""
+
+    slug = "unknown_field"
+    message = "The request has fields that are not known."
+
+
 class TooLarge(Invalid):
     slug = "too_large"
     status = 413

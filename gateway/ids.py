@@ -11,6 +11,10 @@ import uuid_utils
 
 T = TypeVar("T")
 
+_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
+_VALUES = {char: value for value, char in enumerate(_BASE32)}
+_ID_LENGTH = 26
+
 _random = random.SystemRandom()
 _ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
 
@@ -18,6 +22,28 @@ _ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
 def new_uuid() -> uuid.UUID:
     """A version 7 UUID (RFC 9562 §5.7): sorts by time."""
     return uuid.UUID(int=uuid_utils.uuid7().int)
+
+
+def public_id(prefix: str, uuid_: uuid.UUID) -> str:
+    """`msg_` and 26 characters of Crockford's base 32: sorts by time as the UUID does."""
+    value = uuid_.int
+    return f"{prefix}_" + "".join(_BASE32[value >> shift & 31] for shift in range(125, -5, -5))
+
+
+def uuid_of(prefix: str, text: str) -> uuid.UUID | None:
+    """The UUID of a public id with that prefix, or of a UUID in its own form; None for anything else."""
+    head, _, digits = text.partition("_")
+    if head != prefix or len(digits) != _ID_LENGTH:
+        try:
+            return uuid.UUID(text)
+        except ValueError:
+            return None
+    value = 0
+    for char in digits.upper():
+        if char not in _VALUES:
+            return None
+        value = value << 5 | _VALUES[char]
+    return uuid.UUID(int=value) if value < 1 << 128 else None
 
 
 def session_token() -> str:

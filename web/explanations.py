@@ -18,7 +18,7 @@ EXAMPLE: dict[str, Any] = {
     "message": {"message_id": "0199a1b2-0000-7000-8000-000000000000", "domain": "example.com", "size": 1200},
     "verdicts": [{"gate": "quota", "decision": "passed", "rule": "Default", "until": None, "details": {}}],
     "total_deliveries": 1,
-    "states": {},
+    "states": {"delivered": 1},
     "deliveries": [{"recipient": "jane@example.org", "state": "delivered", "text": "", "verdicts": [], "attempts": []}],
     "events": [{"event": "accepted", "recipient": "jane@example.org", "at": "2026-01-31T12:30:00Z", "reason": ""}],
     "partial": False,

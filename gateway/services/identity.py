@@ -157,6 +157,18 @@ def authenticate_sender(*, keys: Sequence[str], surfaces: Collection[str] = (OCT
     return found[0]
 
 
+def authenticate_key(*, key: str, surfaces: Collection[str]) -> Caller:
+    """The caller of one key of `surfaces`, of an account or of a domain.
+
+    Raises `NotAuthenticated`, for a disabled account too. The state of the domain is left to the service.
+    """
+    for sender in (True, False):
+        caller = _usable(_key(key, sender=sender, surfaces=surfaces)) if key else None
+        if caller is not None:
+            return caller
+    raise errors.NotAuthenticated
+
+
 def for_account(account_id: int) -> Caller:
     """The account itself as a caller without a key; raises `NotFound`."""
 
@@ -189,7 +201,8 @@ def _session(token: str) -> Caller | None:
     return _cache.get(("session", token), load)
 
 
-def _key(text: str, *, sender: bool) -> Caller | None:
+def _key(text: str, *, sender: bool, surfaces: Collection[str] | None = None) -> Caller | None:
+    """Of no surfaces in particular: any sender key, and an account's own key of the command API."""
     if len(text) > 255:
         return None
 
@@ -203,7 +216,8 @@ def _key(text: str, *, sender: bool) -> Caller | None:
     caller = _cache.get(("key", text), load)
     if caller is None or (caller.domain_id is not None) is not sender:
         return None
-    if not sender and caller.surface != OCTETH:
+    allowed = surfaces if surfaces is not None else None if sender else (OCTETH,)
+    if allowed is not None and caller.surface not in allowed:
         return None
     _note_use(caller.key_id)
     return caller

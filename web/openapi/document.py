@@ -7,7 +7,7 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from web.openapi import commands, end_user, explain, health
+from web.openapi import commands, end_user, health, rest
 
 
 def build(name: str, version: str) -> dict[str, Any]:
@@ -23,12 +23,12 @@ def build(name: str, version: str) -> dict[str, Any]:
         tags=[
             {"name": "commands", "description": "The command API"},
             {"name": "end user", "description": "Sending, events and webhooks with a sender API key"},
-            {"name": explain.TAG, "description": "What surfaces below /v1 share"},
+            {"name": "v1", "description": "Mailers.io and Mailmark, with a Bearer key"},
             {"name": "health", "description": "Whether the installation serves"},
         ],
     )
     commands.add(spec, plugin.converter)
-    explain.add(spec)
+    rest.add(spec, plugin.converter)
     end_user.add(spec)
     health.add(spec)
     found: dict[str, Any] = spec.to_dict()

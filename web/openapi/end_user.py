@@ -51,6 +51,7 @@ def add(spec: APISpec) -> None:
     spec.components.schema("Send", SEND)
     spec.components.schema("Sent", shapes.of_example({"MessageID": ""}))
     spec.components.schema("DryRun", shapes.of_example({"DryRun": True, "Decision": "accepted", "Verdicts": []}))
+    spec.components.schema("Explanation", explain.schema())
     feed = {"Events": [_EVENT_ROW | {"Sequence": 1}], "After": "MQAAAAAAAAAB", "HasMore": False}
     spec.components.schema("EventFeed", shapes.of_example(feed))
     spec.components.schema("Events", shapes.of_example({"TotalRecords": 25, "Events": [_EVENT_ROW]}))

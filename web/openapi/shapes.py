@@ -9,7 +9,7 @@ from typing import Any
 Schema = dict[str, Any]
 
 _NEW_ID = re.compile(r"New\w*ID$")
-_MAPS = frozenset({"TagStats", "DNSRecords"})
+_MAPS = frozenset({"TagStats", "DNSRecords", "states"})
 """Objects whose keys are data (tags, hosts); their values are all like the example's first."""
 
 

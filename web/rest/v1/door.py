@@ -1,38 +1,20 @@
-"""What the endpoints below `/v1` share: who holds the Bearer key, and the request rate."""
+"""How refusals look below `/v1`: one error body, and the statuses that its documents name."""
 
 from __future__ import annotations
 
-import orjson
-from flask import Request, Response
+from typing import Any
 
-from commands.sender_keys import presented
+import orjson
+from flask import Response
+
 from gateway import errors
-from gateway.services import identity, limits
-from models.vocabulary import ACCOUNT_DISABLED
-from web import rates
+from web.errors import body
+from web.rest.surface import INVALID_KEY
 from web.rest.v1 import blueprint
 
-INVALID_KEY = "Invalid or revoked API key"
 
-
-def enter(request: Request, permission: str) -> identity.Caller:
-    """The caller of the key in `Authorization: Bearer`.
-
-    Raises `NotAuthenticated`, `NotAllowed` where the key has not the permission, `RateLimited`.
-    """
-    keys = presented(request.headers.get("Authorization", ""), {})
-    if not keys:
-        raise errors.NotAuthenticated(INVALID_KEY)
-    try:
-        caller = identity.authenticate_sender(keys=keys)
-    except errors.NotAuthenticated:
-        raise errors.NotAuthenticated(INVALID_KEY) from None
-    if caller.status == ACCOUNT_DISABLED or caller.domain_id is None:
-        raise errors.NotAuthenticated(INVALID_KEY)
-    if not caller.allows(permission):
-        raise errors.NotAllowed(f"The key's permissions do not include {permission}.")
-    rates.show(limits.admit(caller))
-    return caller
+def _answer(content: dict[str, Any], status: int) -> Response:
+    return Response(orjson.dumps(content), status, mimetype="application/json")
 
 
 @blueprint.after_request
@@ -42,19 +24,21 @@ def _finish(response: Response) -> Response:
 
 
 @blueprint.errorhandler(errors.NotAuthenticated)
-def _not_authenticated(error: errors.NotAuthenticated) -> tuple[Response, int]:
-    from web.errors import body
-
-    content = orjson.dumps(body(INVALID_KEY, error.message, error.slug))
-    return Response(content, mimetype="application/json"), error.status
+def _not_authenticated(error: errors.NotAuthenticated) -> Response:
+    return _answer(body(INVALID_KEY, error.message, error.slug), error.status)
 
 
 @blueprint.errorhandler(errors.Invalid)
-def _invalid(error: errors.Invalid) -> tuple[Response, int]:
-    """Validation is 400 here; what is too large stays 413."""
-    from web.errors import body
-
+def _invalid(error: errors.Invalid) -> Response:
+    """Validation is 400 here; what is too large stays 413. Every fault stands in `errors`."""
     status = error.status if isinstance(error, errors.TooLarge) else 400
-    fields = [{"field": error.data["field"], "message": error.message}] if error.data.get("field") else []
-    content = orjson.dumps(body(error.slug.replace("_", " "), error.message, error.slug, errors=fields))
-    return Response(content, mimetype="application/json"), status
+    listed = error.data.get("fields")
+    if listed is None:
+        listed = [{"field": error.data["field"], "message": error.message}] if error.data.get("field") else []
+    return _answer(body(error.slug.replace("_", " "), error.message, error.slug, errors=listed), status)
+
+
+@blueprint.errorhandler(errors.NotFound)
+def _not_found(error: errors.NotFound) -> Response:
+    """Whatever it is that is not there: 422 has a meaning of its own here."""
+    return _answer(body(error.slug.replace("_", " "), error.message, error.slug), 404)

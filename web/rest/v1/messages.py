@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import orjson
-from flask import Response, request
+from typing import Any
 
-from gateway import errors
 from gateway.services import explanations
-from web import reading
-from web.explanations import shown
-from web.rest.v1 import blueprint, door
+from gateway.services.identity import Caller
+from web.explanations import EXAMPLE, shown
+from web.rest import fields
+from web.rest.v1.operation import operation
+
+_WHOLE = {"low": 0, "high": 999_999_999}
 
 
-@blueprint.get("/messages/<message_id>/explain")
-def explain_message(message_id: str) -> Response:
+class _Explain(fields.Params):
+    offset = fields.Whole(**_WHOLE, load_default=0, doc="The first of the deliveries to show")
+    limit = fields.Whole(
+        **_WHOLE, load_default=explanations.DELIVERIES_MOST, doc="How many deliveries to show, 100 at most"
+    )
+    recipient = fields.Text(max=320, load_default="", doc="Explain only the delivery to this address")
+
+
+@operation(
+    "GET",
+    "/messages/<message_id>/explain",
+    permission="read:messages",
+    summary="Tell what became of a message, and why",
+    params=_Explain,
+    answer=EXAMPLE,
+)
+def explain_message(caller: Caller, params: dict[str, Any], message_id: str) -> dict[str, Any]:
     """A foreign message is an absent one."""
-    params = reading.read(request, fold=False)
-    caller = door.enter(request, "read:messages")
-    recipient = params.get("recipient", "")
-    if not isinstance(recipient, str) or len(recipient) > 320:
-        raise errors.Invalid("recipient should be an address.", field="recipient")
     found = explanations.explain(
         caller=caller,
         message_id=message_id,
-        recipient=recipient.strip(),
-        start=_number(params.get("offset"), "offset", 0),
-        count=_number(params.get("limit"), "limit", explanations.DELIVERIES_MOST),
+        recipient=params["recipient"].strip(),
+        start=params["offset"],
+        count=params["limit"],
     )
-    return Response(orjson.dumps(shown(found)), mimetype="application/json")
-
-
-def _number(value: object, name: str, default: int) -> int:
-    if value is None or value == "":
-        return default
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise errors.Invalid(f"{name} should be a whole number.", field=name)
-    return int(text)
+    return shown(found)

@@ -1,0 +1,169 @@
+"""A documented REST surface: its operations, each declared once, from which routes, checks and the description come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import marshmallow as ma
+import orjson
+from flask import Blueprint, Response, request
+
+from gateway import errors
+from gateway.services import identity, limits
+from gateway.services.identity import Caller
+from models.vocabulary import ACCOUNT_DISABLED, SURFACES
+from web import rates, reading
+from web.rest import fields
+
+INVALID_KEY = "Invalid or revoked API key"
+
+Handler = Callable[..., "Mapping[str, Any] | list[Any] | Answer | Response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body with a status or headers of its own; a body of None has no content."""
+
+    body: Mapping[str, Any] | list[Any] | None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What there is to say about one method of one path, for the keys of `dialects`.
+
+    `answer` is an example. `org_wide`: Mailmark keys of all domains may call it, which reach only what is read.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    permission: str
+    params: fields.Params
+    answer: Any
+    status: int
+    dialects: frozenset[str]
+    org_wide: bool
+
+    @property
+    def name(self) -> str:
+        """The operationId: that of its handler, e.g. `listTemplates`."""
+        head, *rest = self.handler.__name__.split("_")
+        return head + "".join(word.title() for word in rest)
+
+
+class Surface:
+    """Operations below one prefix, for keys of some surfaces; `token` finds the key in a request."""
+
+    all: ClassVar[list[Surface]] = []
+
+    def __init__(
+        self, blueprint: Blueprint, *, surfaces: Collection[str], token: Callable[[], str], security: str
+    ) -> None:
+        self.blueprint, self.surfaces, self.token, self.security = blueprint, frozenset(surfaces), token, security
+        self.table: dict[tuple[str, str], list[Operation]] = {}
+        Surface.all.append(self)
+
+    def operation(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: str,
+        summary: str,
+        params: type[fields.Params] = fields.Params,
+        answer: Any = None,
+        status: int = 200,
+        dialects: Collection[str] = SURFACES,
+        org_wide: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
+
+        The handler gets what `params` read and returns a body, an `Answer` or a whole response. What it raises is
+        rendered by the surface.
+        """
+
+        def enter(handler: Handler) -> Handler:
+            made = Operation(
+                method, path, summary, handler, permission, params(), answer, status,
+                frozenset(dialects) & self.surfaces, org_wide,
+            )  # fmt: skip
+            siblings = self.table.setdefault((method, path), [])
+            if any(other.dialects & made.dialects for other in siblings):
+                raise RuntimeError(f"{method} {path} is there already")
+            siblings.append(made)
+            if len(siblings) == 1:
+                name = re.sub(r"\W+", "_", f"{method}_{path}").strip("_").lower()
+
+                def view(**values: str) -> Response:
+                    return self._serve(siblings, values)
+
+                self.blueprint.add_url_rule(path, name, view, methods=[method])
+            return handler
+
+        return enter
+
+    def authenticate(self) -> Caller:
+        """The holder of the request's key; raises `NotAuthenticated`."""
+        try:
+            caller = identity.authenticate_key(key=self.token(), surfaces=self.surfaces)
+        except errors.NotAuthenticated:
+            raise errors.NotAuthenticated(INVALID_KEY) from None
+        if caller.status == ACCOUNT_DISABLED:
+            raise errors.NotAuthenticated(INVALID_KEY)
+        return caller
+
+    def _serve(self, siblings: list[Operation], values: dict[str, str]) -> Response:
+        # Before the body is read: a stranger's megabytes are not parsed.
+        caller = self.authenticate()
+        chosen = _chosen(siblings, caller)
+        rates.show(limits.admit(caller))
+        data = reading.read(request, fold=False)
+        found, warnings = _read(chosen.params, data, strict=caller.strict)
+        answer = chosen.handler(caller, found, **values)
+        if isinstance(answer, Response):
+            return answer
+        if not isinstance(answer, Answer):
+            answer = Answer(answer)
+        return _rendered(answer, chosen.status, warnings)
+
+
+def _chosen(siblings: list[Operation], caller: Caller) -> Operation:
+    chosen = next((one for one in siblings if caller.surface in one.dialects), None)
+    if chosen is None:
+        raise errors.NotAllowed("Keys of this kind have no such operation.")
+    if caller.surface == "mailmark" and caller.domain_id is None and not chosen.org_wide:
+        raise errors.NotAllowed("A key of all domains reads analytics only; use the key of one domain.")
+    if not caller.allows(chosen.permission):
+        raise errors.NotAllowed(f"The key's scopes do not include {chosen.permission}.")
+    return chosen
+
+
+def _read(schema: fields.Params, data: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    try:
+        found: dict[str, Any] = schema.load(data)
+    except ma.ValidationError as error:
+        listed = fields.faults(error.messages)
+        first = listed[0]
+        text = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+        raise errors.InvalidFields(text, fields=listed) from None
+    names = fields.unknown(schema, data)
+    told = [{"field": name, "message": "This field is not known and was not read."} for name in names]
+    if told and strict:
+        raise errors.UnknownFields("Unknown fields: " + ", ".join(names[:20]), fields=told)
+    return found, told
+
+
+def _rendered(answer: Answer, status: int, warnings: list[dict[str, str]]) -> Response:
+    status = answer.status or status
+    if answer.body is None:
+        return Response(status=204, headers=dict(answer.headers))
+    body = answer.body
+    if warnings and isinstance(body, Mapping):
+        body = {**body, "warnings": [*body.get("warnings", []), *warnings]}
+    return Response(orjson.dumps(body), status, dict(answer.headers), mimetype="application/json")
