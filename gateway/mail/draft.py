@@ -10,6 +10,9 @@ from models.vocabulary import Stream
 STREAMS = {"transactional": Stream.TRANSACTIONAL, "bulk": Stream.BULK, "broadcast": Stream.BULK}
 """The words of a request for the stream that a message goes in."""
 
+PURPOSES = STREAMS | {"marketing": Stream.BULK}
+"""Purposes that say the stream too, where the request names none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
@@ -51,7 +54,9 @@ class Draft:
     track_opens: bool | None = None  # None: as the domain says
     track_links: bool | None = None
     send_at_ms: int | None = None
-    stream: Stream | None = None  # None: bulk to a list, else transactional
+    stream: Stream | None = None  # None: as the purpose says, else bulk to a list and transactional to others
+    purpose: str = ""  # what routing rules match, any word; empty: that of the stream
+    server: str = ""  # the sending server asked for: its public id or name, or the kind of a provider
     raw: bytes | None = None  # a whole MIME message as submitted over SMTP, CRLF lines
     envelope_to: list[str] | None = None  # with raw: the RCPT TO addresses
     mail_from: str | None = None  # with raw: the envelope sender, noted and replaced by our return path

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway import clock, config, errors
 from gateway.mail import address, container
-from gateway.mail.draft import Draft
+from gateway.mail.draft import PURPOSES, Draft
 from gateway.services import idempotency, lanes, lists, personal, quotas, senders, suppressions, verdicts
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Suppressed
@@ -88,9 +88,10 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
         "from": draft.sender.email,
     }  # fmt: skip
     draft = personal.prepare(caller, draft)
-    asked = draft.stream is not None
+    stream_rule = _stream_rule(draft)
     if draft.stream is None:
-        draft = replace(draft, stream=Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK)
+        usual = Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK
+        draft = replace(draft, stream=PURPOSES.get(draft.purpose, usual))
     recipients = _recipients(draft)
     if not recipients and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
@@ -110,7 +111,7 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     bulk = draft.in_stream is Stream.BULK
     expires = due + (settings.bulk_hours if bulk else settings.transactional_hours) * 3_600_000
     route = lanes.ROUTE_DEFAULT if caller.live else lanes.ROUTE_TEST
-    trail |= _ways(draft, settings.delivery, route, due, expires, now, asked=asked)
+    trail |= _ways(draft, settings.delivery, route, due, expires, now, stream_rule)
     return Prepared(
         caller=caller, draft=draft, sender=sender, recipients=recipients, kind=kind, body=body, route=route,
         due_ms=due, expires_ms=expires, now_ms=now, trail=trail, first=_first(caller, sender, draft),
@@ -129,13 +130,21 @@ def _auth(caller: Caller, draft: Draft) -> verdicts.Stored:
     return {"gate": verdicts.AUTH, **how, "live": caller.live}
 
 
-def _ways(draft: Draft, delivery: str, route: str, due: int, expires: int, now: int, *, asked: bool) -> Trail:
+def _stream_rule(draft: Draft) -> str:
+    """Who says the stream of a draft."""
+    if draft.stream is not None:
+        return "request"
+    if draft.purpose in PURPOSES:
+        return "purpose"
+    return "list" if draft.list_id is not None else "default"
+
+
+def _ways(draft: Draft, delivery: str, route: str, due: int, expires: int, now: int, stream_rule: str) -> Trail:
     """When, in which stream and over what it goes."""
     schedule: verdicts.Stored = {"gate": verdicts.SCHEDULE, "decision": "now", "due_ms": due, "until_ms": expires}
     if due > now:
         schedule |= {"decision": "later", "rule": "SendAt"}
-    stream: verdicts.Stored = {"gate": verdicts.STREAM, "decision": draft.in_stream.name.lower()}
-    stream["rule"] = "request" if asked else "list" if draft.list_id is not None else "default"
+    stream: verdicts.Stored = {"gate": verdicts.STREAM, "decision": draft.in_stream.name.lower(), "rule": stream_rule}
     test = route == lanes.ROUTE_TEST
     way = {"decision": transport_name(delivery, route), "rule": "test_key" if test else "COMMANDPOST_DELIVERY"}
     return {
