@@ -1,0 +1,40 @@
+"""Ids as REST surfaces show them."""
+
+from __future__ import annotations
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import ids
+
+
+@given(st.uuids())
+def test_they_lead_back(value: uuid.UUID) -> None:
+    text = ids.public_id("msg", value)
+    assert text.startswith("msg_")
+    assert len(text) == 30
+    assert ids.uuid_of("msg", text) == ids.uuid_of("msg", text.lower()) == value
+    assert ids.uuid_of("msg", str(value)) == value
+
+
+@given(st.uuids(), st.uuids())
+def test_they_sort_as_the_uuids_do(one: uuid.UUID, other: uuid.UUID) -> None:
+    shown = sorted([ids.public_id("evt", one), ids.public_id("evt", other)])
+    assert shown == [ids.public_id("evt", value) for value in sorted([one, other])]
+
+
+def test_anything_else_is_none() -> None:
+    good = ids.public_id("msg", ids.new_uuid())
+    for text in (
+        "",
+        "msg_",
+        good[:-1],
+        good + "0",
+        good.replace("msg", "evt"),
+        "msg_" + "U" * 26,
+        "msg_" + "Z" * 26,
+        "x",
+    ):
+        assert ids.uuid_of("msg", text) is None
