@@ -108,6 +108,10 @@ def _hostname(text: str) -> str:
     return name
 
 
+def _simulator(text: str) -> str:
+    return "" if text.strip().lower() in ("", "off") else _hostname(text)
+
+
 def _url(text: str) -> str:
     if not text.strip():
         return ""
@@ -244,6 +248,9 @@ SETTINGS: tuple[Setting, ...] = (
         "transport where no route is set: capture, direct, null (throws mail away), smtp://… or smtps://…",
         True,
     ),
+    Setting(
+        "SIMULATOR_DOMAIN", "simulator.test", _simulator, "mail to it never leaves and has chosen fates; off for none"
+    ),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),
@@ -333,6 +340,7 @@ class Settings:
     mta_sts: bool
     source_addresses: tuple[Source, ...]
     delivery: str
+    simulator_domain: str
     mx_port: int
     delivery_allow: Networks
     webhook_allow: Networks

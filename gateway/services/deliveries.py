@@ -30,6 +30,7 @@ from gateway.services import (
     recovery,
     senders,
     shaping,
+    simulations,
     tls_policies,
 )
 from gateway.services.destinations import Job, Learned
@@ -227,9 +228,8 @@ class Engine:
         with self._transports_lock:
             found = self._transports.get(spec)
             if found is None:
-                found = self._transports[spec] = registry.build(
-                    spec, self._settings, captures.store, policies=tls_policies
-                )
+                built = registry.build(spec, self._settings, captures.store, policies=tls_policies)
+                found = self._transports[spec] = simulations.wrapped(built)
             return found
 
     def _send_all(self, worker: Worker) -> None:

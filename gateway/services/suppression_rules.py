@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway import clock, config
 from gateway.mail import classify
-from gateway.services import allow_list, strikes, suppressions
+from gateway.services import allow_list, simulated, strikes, suppressions
 from models import database as db
 
 COMPLAINT_RULE = "complaint"
@@ -36,7 +36,7 @@ def refused(tx: db.Transaction, what: Refused) -> str:
     if what.bounced and classify.suppresses(what.category, what.enhanced):
         rule = f"bounce:{what.enhanced or what.code or 'report'}"
     else:
-        kind = _strike(what)
+        kind = "" if simulated.is_simulated(what.address) else _strike(what)
         settings = config.settings()
         if kind and settings.strikes:
             days = strikes.note(
@@ -63,6 +63,8 @@ def _strike(what: Refused) -> str:
 
 def _suppress(tx: db.Transaction, what: Refused, reason: str, rule: str, expires_ms: int | None) -> bool:
     address = suppressions.normalise(what.address)
+    if simulated.is_simulated(address):  # it is there to be written to again
+        return False
     if allow_list.allows(tx, account_id=what.account_id, domain_id=what.domain_id, address=address):
         return False
     suppressions.add(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import idna
 
 from gateway import clock, errors
+from gateway.services import simulated
 from gateway.services.suppression_undo import undo as undo
 from models import database as db
 
@@ -200,7 +201,13 @@ def check(
         best = found.get(row.address)
         if best is None or _rank(row) < _rank(best):
             found[row.address] = row
-    return {spelling: row for address, row in found.items() for spelling in spellings[address]}
+    blocked = {spelling: row for address, row in found.items() for spelling in spellings[address]}
+    for address in addresses:
+        if simulated.is_suppressed(address):
+            blocked.setdefault(
+                address, Suppressed(address, WHOLE_ACCOUNT, MANUAL, "simulated", None, 0, None, "simulator")
+            )
+    return blocked
 
 
 def _find(tx: db.Transaction | None, account_id: int, domain_id: int, addresses: list[str]) -> Iterator[Suppressed]:
