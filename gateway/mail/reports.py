@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from email.message import EmailMessage, Message
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
 from email.parser import BytesHeaderParser
 
 _HEAD_LIMIT = 64 * 1024
@@ -42,16 +43,12 @@ def complaint(*, reporter: str, return_path: str, rcpt: str, message: bytes) -> 
     return report.as_bytes()
 
 
-def _report(kind: str, reporter: str, return_path: str, subject: str) -> EmailMessage:
-    report = EmailMessage()
+def _report(kind: str, reporter: str, return_path: str, subject: str) -> MIMEMultipart:
+    report = MIMEMultipart("report", **{"report-type": kind})
     report["From"] = f"postmaster@{reporter}"
     report["To"] = return_path
     report["Subject"] = subject
     report["Auto-Submitted"] = "auto-replied"
-    report["MIME-Version"] = "1.0"
-    report.make_mixed()
-    report.set_type("multipart/report")
-    report.set_param("report-type", kind)
     return report
 
 
