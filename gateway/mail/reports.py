@@ -44,7 +44,8 @@ def complaint(*, reporter: str, return_path: str, rcpt: str, message: bytes) -> 
 
 
 def _report(kind: str, reporter: str, return_path: str, subject: str) -> MIMEMultipart:
-    report = MIMEMultipart("report", **{"report-type": kind})
+    report: MIMEMultipart = MIMEMultipart("report")
+    report.set_param("report-type", kind)
     report["From"] = f"postmaster@{reporter}"
     report["To"] = return_path
     report["Subject"] = subject
