@@ -14,6 +14,7 @@ PARTS = {
     "web": "web.server:main",
     "smtp": "smtp.server:main",
     "deliver": "tasks.parts:deliver",
+    "webhooks": "tasks.parts:webhooks",
     "aside": "tasks.parts:aside",
     "beat": "tasks.parts:beat",
 }
@@ -21,6 +22,9 @@ PARTS = {
 
 DOORS = ("web", "smtp")
 """Parts that take work in: they stop first."""
+
+WORKERS = ("deliver", "webhooks", "aside")
+"""Parts that work off a queue of the broker, each the one of its name."""
 
 
 def prepare(settings: config.Settings, names: Collection[str]) -> None:

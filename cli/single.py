@@ -6,7 +6,7 @@ import click
 
 from cli import opening
 from cli.answer import show
-from cli.parts import PARTS, load, prepare
+from cli.parts import PARTS, WORKERS, load, prepare
 from cli.serve import bind_error
 from cli.supervisor import Supervisor
 from gateway import config
@@ -50,10 +50,10 @@ def web() -> None:
 
 
 @click.command()
-@click.option("--queue", type=click.Choice(["deliver", "aside", "all"]), default="all", show_default=True)
+@click.option("--queue", type=click.Choice([*WORKERS, "all"]), default="all", show_default=True)
 def worker(queue: str) -> None:
-    """Run workers until SIGTERM: `deliver` sends mail, `aside` does webhooks and housekeeping."""
-    run(*(("deliver", "aside") if queue == "all" else (queue,)))
+    """Run workers until SIGTERM: `deliver` sends mail, `webhooks` tells endpoints, `aside` does everything else."""
+    run(*(WORKERS if queue == "all" else (queue,)))
 
 
 @click.command()

@@ -282,7 +282,8 @@ SETTINGS: tuple[Setting, ...] = (
         _networks,
         "networks whose clients may log in to submission without TLS, for example a proxy that ends it",
     ),
-    Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for webhooks and housekeeping"),
+    Setting("WEBHOOK_THREADS", "4", _integer(2, 64), "threads that look for webhooks to tell and to replay"),
+    Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for housekeeping, search, hits and the like"),
     Setting("MESSAGE_SIZE", "26214400", _integer(1024, 104857600), "largest message in bytes, after decoding"),
     Setting("MAX_TO", "50", _integer(1, 1000), "To recipients of one message"),
     Setting("MAX_CC", "50", _integer(0, 1000), "CC recipients of one message"),
@@ -356,6 +357,7 @@ class Settings:
     smtp_connections: int
     smtp_connections_per_address: int
     smtp_clear_auth: Networks
+    webhook_threads: int
     aside_threads: int
     message_size: int
     max_to: int

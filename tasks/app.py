@@ -12,11 +12,13 @@ from kombu.entity import Exchange, Queue
 from gateway import config, jobs
 from tasks import bells
 
-DELIVER, ASIDE = "deliver", "aside"
+DELIVER, WEBHOOKS, ASIDE = "deliver", "webhooks", "aside"
+QUEUES = (DELIVER, WEBHOOKS, ASIDE)
+"""Each has workers of its own: what waits in one is never behind what is slow in another."""
 QUEUE_OF = {
     jobs.DELIVER: DELIVER,
-    jobs.WEBHOOKS: ASIDE,
-    jobs.REPLAY: ASIDE,
+    jobs.WEBHOOKS: WEBHOOKS,
+    jobs.REPLAY: WEBHOOKS,
     jobs.HOUSEKEEPING: ASIDE,
     jobs.EXPAND: ASIDE,
     jobs.CLEAR: ASIDE,
@@ -89,7 +91,7 @@ def configure(settings: config.Settings) -> Celery:
         broker_connection_max_retries=None,
         task_queues=[
             Queue(f"{prefix}.{queue}", Exchange(f"{prefix}.{queue}"), f"{prefix}.{queue}", queue_arguments=arguments)
-            for queue in (DELIVER, ASIDE)
+            for queue in QUEUES
         ],
         task_default_queue=f"{prefix}.{ASIDE}",
         task_create_missing_queues=False,

@@ -1,4 +1,4 @@
-"""The parts that Celery runs: the delivering worker, the one for everything aside, and beat."""
+"""The parts that Celery runs: the delivering worker, those for webhooks and everything aside, and beat."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks import replay as _replay  # noqa: F401
 from tasks import ringer
 from tasks import search as _search  # noqa: F401
 from tasks import webhooks as _webhooks  # noqa: F401
-from tasks.app import ASIDE, DELIVER, QUEUE_OF, app, queue_name
+from tasks.app import ASIDE, DELIVER, QUEUE_OF, WEBHOOKS, app, queue_name
 from tasks.beat import Scheduler
 
 _STALE = 10.0
@@ -40,8 +40,13 @@ def deliver() -> int:
     return _work(DELIVER, pool="prefork", concurrency=config.settings().deliver_processes)
 
 
+def webhooks() -> int:
+    """Tell endpoints until SIGTERM: waiting for others, so threads, and a process that nothing else slows down."""
+    return _work(WEBHOOKS, pool="threads", concurrency=config.settings().webhook_threads)
+
+
 def aside() -> int:
-    """Webhooks and housekeeping until SIGTERM: waiting for others, so threads."""
+    """Housekeeping, search, hits and the like until SIGTERM: threads, since each waits for the database mostly."""
     return _work(ASIDE, pool="threads", concurrency=config.settings().aside_threads)
 
 

@@ -9,8 +9,8 @@ from tasks.drains import Drain
 
 
 def _most() -> int:
-    """A thread is left for housekeeping, however slow the endpoints are."""
-    return max(1, config.settings().aside_threads - 2)
+    """A thread is left for replays, however slow the endpoints are."""
+    return max(1, config.settings().webhook_threads - 1)
 
 
 _drain = Drain(jobs.WEBHOOKS, service.drain, _most)

@@ -78,7 +78,7 @@ def test_a_dead_part_is_started_again_and_mail_goes_on(installation: Installatio
     key = re.search(r"sender key +(\S+)", text)
     assert key
     started = dict(re.findall(r"part=(\w+) pid=(\d+)", installation.output(process)))
-    assert set(started) == {"web", "smtp", "deliver", "aside", "beat"}
+    assert set(started) == {"web", "smtp", "deliver", "webhooks", "aside", "beat"}
     for name in ("deliver", "web"):
         os.kill(int(started[name]), signal.SIGKILL)
 
@@ -106,7 +106,7 @@ def test_a_dead_part_is_started_again_and_mail_goes_on(installation: Installatio
 def test_nothing_is_left_when_the_supervisor_is_killed(installation: Installation) -> None:
     process = installation.serve()
     family = descendants(process.pid)
-    # web and its worker, deliver and its child, aside, beat, smtp
+    # web and its worker, deliver and its child, webhooks, aside, beat, smtp
     assert len(family) >= 7
     process.kill()
     process.wait(10)
@@ -134,7 +134,7 @@ def test_capture_is_a_loud_warning_without_demo_and_wrong_for_doctor(installatio
 def test_doctor_and_health_are_content_with_a_running_installation(installation: Installation) -> None:
     installation.environment |= {"COMMANDPOST_DELIVERY": "smtp://127.0.0.1:2599"}
     installation.serve()
-    assert set(installation.ask("health")["parts"]) == {"web", "smtp", "deliver", "aside", "beat"}
+    assert set(installation.ask("health")["parts"]) == {"web", "smtp", "deliver", "webhooks", "aside", "beat"}
     found = installation.run("doctor", "--json")
     wrong = [line for line in found.stdout.splitlines() if '"ok": false' in line]
     # Where there is no network, DNS does not answer; everything else is in our hands.

@@ -23,7 +23,7 @@ from tests.reliability.world import CONNECTIONS, PROCESSES, World, on_server, re
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]
 
-KILLS = ("deliver child", "deliver", "aside", "web child", "web", "smtp", "beat", "supervisor")
+KILLS = ("deliver child", "deliver", "webhooks", "aside", "web child", "web", "smtp", "beat", "supervisor")
 LEASE_S = 62
 
 

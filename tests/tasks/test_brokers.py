@@ -15,6 +15,7 @@ import pytest
 import redis
 from kombu import Connection
 
+from tasks.app import QUEUES
 from tests.cli.installation import Installation, wait_for
 from tests.peers.forwarder import Forwarder
 
@@ -74,7 +75,7 @@ class Broker:
             client.close()
         else:
             with Connection(self._real) as connection:
-                for queue in ("deliver", "aside"):
+                for queue in QUEUES:
                     with suppress(connection.channel_errors):
                         connection.channel().queue_delete(f"{self.prefix}.{queue}")
                     with suppress(connection.channel_errors):
