@@ -365,6 +365,26 @@ class InboundMailNotFound(NotFound):
     message = "There is no such inbound mail."
 
 
+class ServerExists(GatewayError):
+    slug = "server_exists"
+    status = 409
+    message = "There is a sending server with this name already."
+
+
+class ServerInUse(GatewayError):
+    """`rules` are the names of the routing rules that name the server."""
+
+    slug = "server_in_use"
+    status = 409
+    message = "Routing rules name this server."
+
+
+class ServerLimitReached(GatewayError):
+    slug = "server_limit_reached"
+    status = 403
+    message = "The account can have no more sending servers or routing rules."
+
+
 class LimitNotFound(NotFound):
     slug = "limit_not_found"
     message = "There is no such limit."

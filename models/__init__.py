@@ -13,6 +13,7 @@ from models.notice import Notice
 from models.retention import Erasure, RetentionDue, RetentionMark
 from models.runtime import Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
+from models.sending_server import RoutingRule, SendingServer, ServerUsage
 from models.shaping import Limit
 from models.smtp_login import SmtpLogin
 from models.suppression import Allowed, Strike, Suppression, SuppressionUndo
@@ -52,9 +53,12 @@ DURABLE = (
     Reply,
     RetentionDue,
     RetentionMark,
+    RoutingRule,
     SearchMark,
     SearchTerm,
     SenderDomain,
+    SendingServer,
+    ServerUsage,
     Session,
     SmtpLogin,
     Strike,
@@ -110,9 +114,12 @@ __all__ = [
     "Reply",
     "RetentionDue",
     "RetentionMark",
+    "RoutingRule",
     "SearchMark",
     "SearchTerm",
     "SenderDomain",
+    "SendingServer",
+    "ServerUsage",
     "Session",
     "SmtpLogin",
     "Strike",

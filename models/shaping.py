@@ -11,7 +11,7 @@ class Limit(Model):
     """Holds until `until_ms`; for good where that is null or it is pinned; never once it is canceled."""
 
     id = pw.AutoField()
-    scope = pw.CharField(8)  # mx: a group of mail exchangers | domain: a recipient domain
+    scope = pw.CharField(8)  # mx: exchangers of a group | domain: a recipient domain | server: a sending server
     target = pw.CharField(255)  # which one, lower-case
     kind = pw.CharField(12)  # pause | rate | connections
     value = pw.IntegerField(default=0)  # messages a minute, or connections, of all processes of a host

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from gateway import clock, jobs
-from gateway.services import ledger, suppressions
+from gateway import clock, errors, jobs
+from gateway.services import lanes, ledger, routes, routing_match, routing_tables, suppressions
 from gateway.services.ledger import Fact
 from models import database as db
-from models.vocabulary import DeliveryState, EventKind, SubscriberStatus
+from models.vocabulary import DeliveryState, EventKind, Stream, SubscriberStatus
 
 BATCH = 1_000
 """Subscribers of one transaction."""
@@ -121,7 +121,7 @@ def _batch(tx: db.Transaction, message_id: int) -> tuple[bool, int]:
         (job.list_id, job.reached, job.upto, BATCH),
     )
     rows = _fates(tx, job, people, now)
-    made = _insert(tx, job, rows) if rows else []
+    made = _insert(tx, job, rows, _lanes(tx, job, rows)) if rows else []
     over = len(people) < BATCH
     tx.execute(
         "UPDATE expansion SET reached = ?, made = made + ?, done_ms = ? WHERE message_id = ?",
@@ -165,16 +165,46 @@ def _fates(tx: db.Transaction, job: _Expansion, people: Sequence[tuple[Any, ...]
     return rows
 
 
-def _insert(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row]) -> list[int]:
+def _lanes(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row]) -> list[int]:
+    """The lane of each row: that of the message, or where the account has sending servers that of its own route."""
+    table = routing_tables.of(job.account_id)
+    found = table and tx.rows(
+        "SELECT uuid, live, stream, from_addr, tags, size, headers FROM message WHERE id = ?", (job.message_id,)
+    )
+    if table is None or not found or not found[0][1]:
+        return [job.lane_id] * len(rows)
+    uuid, _, stream, sender, tags, size, headers = found[0]
+    purpose, wish = orjson.loads(headers).get("routing", ("", ""))
+    mail = routing_match.Mail(
+        job.domain_id, sender.rpartition("@")[2], routing_match.purpose_word(purpose, Stream(stream)),
+        tuple(orjson.loads(tags)), size, job.list_id,
+    )  # fmt: skip
+    try:
+        plan = routes.Plan(table, mail, bytes(uuid), wish)
+    except errors.Invalid:  # the server that was asked for is gone by now
+        plan = routes.Plan(table, mail, bytes(uuid))
+    known: dict[str, int] = {}
+    lanes_: list[int] = []
+    for row in rows:
+        choice = plan.choose(row.rcpt) if row.state is DeliveryState.QUEUED else None
+        route = choice.route if choice is not None else lanes.ROUTE_DEFAULT
+        if route not in known:
+            key = (job.account_id, job.domain_id, int(stream), route)
+            known[route] = lanes.find_or_make(tx, key)
+        lanes_.append(known[route])
+    return lanes_
+
+
+def _insert(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row], lanes_: Sequence[int]) -> list[int]:
     """Insert the deliveries and return their ids, in their order."""
     before = tx.rows("SELECT MAX(id) FROM delivery WHERE message_id = ?", (job.message_id,))[0][0] or 0
     for start in range(0, len(rows), _CHUNK):
         some = rows[start : start + _CHUNK]
         values: list[Any] = []
-        for row in some:
+        for row, lane_id in zip(some, lanes_[start : start + _CHUNK], strict=True):
             live = row.state is DeliveryState.QUEUED
             values += (job.message_id, job.account_id, job.domain_id, row.rcpt, row.merge, int(row.state), 0, 0)
-            values += (job.lane_id if live else None, job.due_ms if live else None, job.expires_ms)
+            values += (lane_id if live else None, job.due_ms if live else None, job.expires_ms)
         tx.execute(
             "INSERT INTO delivery (message_id, account_id, domain_id, rcpt, merge, state, fence, attempts, lane_id,"
             f" due_ms, expires_ms) VALUES {','.join(['(?,?,?,?,?,?,?,?,?,?,?)'] * len(some))}",

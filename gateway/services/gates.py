@@ -7,11 +7,24 @@ decide. A dry run goes through both and takes the second back. Each gate leaves 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
-from gateway import clock, config, errors
+from gateway import clock, config, errors, ids
 from gateway.mail import address, container
 from gateway.mail.draft import PURPOSES, Draft
-from gateway.services import idempotency, lanes, lists, personal, quotas, senders, suppressions, verdicts
+from gateway.services import (
+    idempotency,
+    lanes,
+    lists,
+    personal,
+    quotas,
+    routes,
+    routing_match,
+    routing_tables,
+    senders,
+    suppressions,
+    verdicts,
+)
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Suppressed
 from gateway.services.verdicts import Trail
@@ -36,7 +49,12 @@ class Prepared:
     expires_ms: int
     now_ms: int
     trail: Trail
+    uuid: UUID
+    routes: dict[str, str] = field(default_factory=dict)  # by recipient, where that is not `route`
     first: lists.Reached | None = None  # of a list: the first subscriber who may be written to
+
+    def route_of(self, rcpt: str) -> str:
+        return self.routes.get(rcpt, self.route)
 
     @property
     def request(self) -> idempotency.Request | None:
@@ -112,9 +130,45 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     expires = due + (settings.bulk_hours if bulk else settings.transactional_hours) * 3_600_000
     route = lanes.ROUTE_DEFAULT if caller.live else lanes.ROUTE_TEST
     trail |= _ways(draft, settings.delivery, route, due, expires, now, stream_rule)
-    return Prepared(
+    prepared = Prepared(
         caller=caller, draft=draft, sender=sender, recipients=recipients, kind=kind, body=body, route=route,
-        due_ms=due, expires_ms=expires, now_ms=now, trail=trail, first=_first(caller, sender, draft),
+        due_ms=due, expires_ms=expires, now_ms=now, trail=trail, uuid=ids.new_uuid(),
+        first=_first(caller, sender, draft),
+    )  # fmt: skip
+    if route == lanes.ROUTE_DEFAULT:
+        _choose_servers(prepared)
+    return prepared
+
+
+def _choose_servers(prepared: Prepared) -> None:
+    """Route each recipient over one of the account's own servers, where it has any."""
+    draft, account_id = prepared.draft, prepared.caller.account_id
+    table = routing_tables.of(account_id)
+    if table is None:
+        if draft.server:
+            raise routes.no_such(draft.server)
+        return
+    plan = routes.Plan(table, mail_of(prepared), prepared.uuid.bytes, draft.server)
+    if draft.list_id is not None:
+        # Each subscriber's way is chosen when the delivery is made, by the same rules.
+        first = plan.choose(prepared.first.email) if prepared.first is not None else None
+        if first is not None:
+            prepared.route = first.route
+        prepared.trail[verdicts.ROUTE] = {
+            "gate": verdicts.ROUTE, "decision": "for_each", "rule": "list", "list": draft.list_id,
+        }  # fmt: skip
+        return
+    choices = {rcpt: plan.choose(rcpt) for rcpt in prepared.recipients}
+    prepared.routes = {rcpt: choice.route for rcpt, choice in choices.items() if choice is not None}
+    if prepared.routes or plan.unused:
+        prepared.trail[verdicts.ROUTE] = routes.verdict(table, plan, choices)
+
+
+def mail_of(prepared: Prepared) -> routing_match.Mail:
+    draft = prepared.draft
+    return routing_match.Mail(
+        prepared.sender.id, draft.sender.domain, routing_match.purpose_word(draft.purpose, draft.in_stream),
+        tuple(draft.tags), len(prepared.body), draft.list_id,
     )  # fmt: skip
 
 

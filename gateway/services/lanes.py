@@ -32,11 +32,12 @@ def lane_id(*, account_id: int, domain_id: int, stream: Stream, route: str) -> i
     key = (account_id, domain_id, int(stream), route)
     known = _known.get(key)
     if known is None:
-        known = _known[key] = db.in_transaction(lambda tx: _find_or_make(tx, key))
+        known = _known[key] = db.in_transaction(lambda tx: find_or_make(tx, key))
     return known
 
 
-def _find_or_make(tx: db.Transaction, key: tuple[int, int, int, str]) -> int:
+def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str]) -> int:
+    """The lane of an account, domain, stream and route, within a transaction that may still be taken back."""
     values = (int(LaneKind.DELIVER), *key)
     ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
     tx.execute(

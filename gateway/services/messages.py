@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway import ids, jobs
+from gateway import jobs
 from gateway.mail.draft import Draft, Mailbox
 from gateway.services import contents, expansions, gates, idempotency, lanes, ledger, retention, verdicts
 from gateway.services.gates import Admitted, Prepared
@@ -38,7 +38,7 @@ class Accepted:
 class _Placed:
     """What is made in transactions of its own before the accepting one."""
 
-    lane_id: int
+    lanes: dict[str, int]  # by route
     content: contents.Prepared
     headers: str
 
@@ -70,11 +70,17 @@ def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> Acce
 
 def _place(prepared: Prepared) -> _Placed:
     caller, draft = prepared.caller, prepared.draft
-    lane_id = lanes.lane_id(
-        account_id=caller.account_id, domain_id=prepared.sender.id, stream=draft.in_stream, route=prepared.route
-    )
+    wanted = {prepared.route} if not prepared.routes else {*prepared.routes.values()}
+    if len(prepared.routes) < len(prepared.recipients):
+        wanted.add(prepared.route)
+    made = {
+        route: lanes.lane_id(
+            account_id=caller.account_id, domain_id=prepared.sender.id, stream=draft.in_stream, route=route
+        )
+        for route in wanted
+    }
     content = contents.prepare(caller.account_id, prepared.kind, prepared.body)
-    return _Placed(lane_id, content, orjson.dumps(headers(draft)).decode())
+    return _Placed(made, content, orjson.dumps(headers(draft)).decode())
 
 
 def headers(draft: Draft) -> dict[str, Any]:
@@ -92,6 +98,9 @@ def headers(draft: Draft) -> dict[str, Any]:
         found["list"] = draft.list_id
         if draft.variables:
             found["variables"] = draft.variables
+        if draft.purpose or draft.server:
+            # Its subscribers' ways are chosen later.
+            found["routing"] = [draft.purpose, draft.server]
     return found
 
 
@@ -104,7 +113,7 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
     admitted = gates.admit(tx, prepared)
     if admitted.earlier is not None:
         return Accepted(admitted.earlier, replayed=True)
-    uuid = ids.new_uuid()
+    uuid = prepared.uuid
     cursor = tx.execute(
         "INSERT INTO message (uuid, account_id, domain_id, api_key_id, smtp_login_id, stream, live, content_id,"
         " from_addr, subject, tags, headers, metadata, size, track_opens, track_links, send_at_ms, created_ms,"
@@ -136,9 +145,9 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
         kept = Retention(draft.keep_body_days, draft.keep_metadata_days)
         retention.ask(tx, message_id=message_id, wanted=kept, now_ms=prepared.now_ms)
     if draft.list_id is None:
-        _insert_deliveries(tx, message_id, prepared, placed.lane_id, set(admitted.suppressed))
+        _insert_deliveries(tx, message_id, prepared, placed.lanes, set(admitted.suppressed))
     else:
-        _expand(tx, message_id, prepared, placed.lane_id, draft.list_id, admitted)
+        _expand(tx, message_id, prepared, placed.lanes[prepared.route], draft.list_id, admitted)
     if prepared.request is not None:
         idempotency.finish(tx, prepared.request, message_id=message_id, answer=str(uuid))
     ledger.record(tx, _facts(tx, message_id, prepared, admitted))
@@ -166,7 +175,7 @@ def _expand(
 
 
 def _insert_deliveries(
-    tx: db.Transaction, message_id: int, prepared: Prepared, lane_id: int, suppressed: set[str]
+    tx: db.Transaction, message_id: int, prepared: Prepared, lanes_: dict[str, int], suppressed: set[str]
 ) -> None:
     sender = prepared.sender
     live = (message_id, sender.account_id, sender.id)
@@ -180,7 +189,7 @@ def _insert_deliveries(
             int(DeliveryState.QUEUED),
             0,
             0,
-            lane_id,
+            lanes_[prepared.route_of(rcpt)],
             prepared.due_ms,
             prepared.expires_ms,
         )

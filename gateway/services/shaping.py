@@ -12,8 +12,8 @@ from gateway.services.waiting import BY_LANE
 from models import database as db
 from models.vocabulary import DeliveryState, LaneKind
 
-MX, DOMAIN = "mx", "domain"
-SCOPES = (MX, DOMAIN)
+MX, DOMAIN, SERVER = "mx", "domain", "server"
+SCOPES = (MX, DOMAIN, SERVER)
 KINDS = (reply_rules.PAUSE, reply_rules.RATE, reply_rules.CONNECTIONS)
 AUTO, OPERATOR = "auto", "operator"
 
@@ -76,6 +76,7 @@ class Lesson:
     cause: str
     at_ms: int
     now: int = 0
+    scope: str = MX
 
 
 def active() -> tuple[Limit, ...]:
@@ -84,8 +85,13 @@ def active() -> tuple[Limit, ...]:
     return tuple(_read(row) for row in found)
 
 
+def server_pauses() -> list[Limit]:
+    """The sending servers that nothing goes over now."""
+    return [limit for limit in active() if limit.scope == SERVER and limit.kind == reply_rules.PAUSE]
+
+
 def learn(lesson: Lesson) -> Limit | None:
-    """Make a limit on a group of exchangers, or extend the one that the same rule made.
+    """Make a limit on a group of exchangers or a sending server, or extend the one that the same rule made.
 
     None where somebody canceled it after the attempt had begun: what was on its way then teaches nothing new.
     """
@@ -97,7 +103,7 @@ def learn(lesson: Lesson) -> Limit | None:
             for row in tx.rows(
                 f"SELECT {_COLUMNS} FROM shaping_limit WHERE scope = ? AND target = ? AND rule = ? AND origin = ?"
                 f" AND (canceled_ms > ? OR {_ACTIVE}) ORDER BY id DESC{lock}",
-                (MX, lesson.target, lesson.rule, AUTO, lesson.at_ms, clock.now_ms()),
+                (lesson.scope, lesson.target, lesson.rule, AUTO, lesson.at_ms, clock.now_ms()),
             )
         ]
         if any(one.canceled_ms is not None for one in found):
@@ -106,7 +112,9 @@ def learn(lesson: Lesson) -> Limit | None:
         if not found:
             value = lesson.value or (max(1, lesson.now // 2) if lesson.kind == reply_rules.CONNECTIONS else 0)
             cause = lesson.cause[:_CAUSE_LENGTH]
-            values = (MX, lesson.target, lesson.kind, value, cause, lesson.rule, AUTO, now, now, lesson.until_ms)
+            values = (
+                lesson.scope, lesson.target, lesson.kind, value, cause, lesson.rule, AUTO, now, now, lesson.until_ms
+            )  # fmt: skip
             return _insert(tx, values)
         last = found[0]
         value, changed_ms = last.value, last.changed_ms
@@ -149,7 +157,8 @@ def add(
     if scope not in SCOPES:
         raise errors.Invalid(f"Scope should be one of {', '.join(SCOPES)}.", field="Scope")
     if not name or len(name) > 255 or any(letter.isspace() or letter == "@" for letter in name):
-        raise errors.Invalid("Target should be a group of mail exchangers or a recipient domain.", field="Target")
+        wanted = "a group of mail exchangers, a recipient domain or srv: and the number of a sending server"
+        raise errors.Invalid(f"Target should be {wanted}.", field="Target")
     if kind not in KINDS:
         raise errors.Invalid(f"Kind should be one of {', '.join(KINDS)}.", field="Kind")
     if kind != reply_rules.PAUSE and not 0 < value <= 1_000_000:
