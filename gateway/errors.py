@@ -130,6 +130,13 @@ class DomainNotActive(GatewayError):
     message = "Domain is not activated"
 
 
+class DomainNotVerified(DomainNotActive):
+    """The From address belongs to no sender domain of the account that may send."""
+
+    slug = "domain_not_verified"
+    message = "The domain of the From address is not verified for this account."
+
+
 class DomainGone(GatewayError):
     """The key's domain was deleted."""
 

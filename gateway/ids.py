@@ -46,6 +46,19 @@ def uuid_of(prefix: str, text: str) -> uuid.UUID | None:
     return uuid.UUID(int=value) if value < 1 << 128 else None
 
 
+def short_id(uuid_: uuid.UUID) -> str:
+    """24 lower-case hex digits: the time of a version 7 UUID, and its last 48 random bits."""
+    return uuid_.hex[:12] + uuid_.hex[-12:]
+
+
+def range_of_short(text: str) -> tuple[bytes, bytes, bytes] | None:
+    """The first and the last UUID that a short id may belong to, and its last six bytes; None for anything else."""
+    if len(text) != 24 or any(char not in "0123456789abcdefABCDEF" for char in text):
+        return None
+    head, tail = bytes.fromhex(text[:12]), bytes.fromhex(text[12:])
+    return head + bytes(10), head + b"\xff" * 10, tail
+
+
 def session_token() -> str:
     """32 lower-case hex digits."""
     return secrets.token_hex(16)

@@ -80,6 +80,18 @@ def _load(domain_id: int) -> Sender | None:
     return None
 
 
+def _load_of_address(key: tuple[int, str]) -> int | None:
+    account_id, domain = key
+    labels = domain.split(".")
+    names = [".".join(labels[at:]) for at in range(len(labels) - 1)][-20:]
+    rows = db.rows(
+        "SELECT id, name FROM sender_domain WHERE account_id = ? AND deleted_ms IS NULL"
+        f" AND name IN ({', '.join('?' * len(names))})",
+        (account_id, *names),
+    ) if names else []  # fmt: skip
+    return int(max(rows, key=lambda row: len(row[1]))[0]) if rows else None
+
+
 def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
     # Oldest first, so the newest active key of each algorithm signs.
     found = {algorithm: (selector, private) for selector, algorithm, private in domains.dkim_keys(domain_id)}
@@ -87,6 +99,7 @@ def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
 
 
 _senders: Recent[int, Sender | None] = Recent(_load, trust_ms=1000)
+_of_address: Recent[tuple[int, str], int | None] = Recent(_load_of_address, trust_ms=1000)
 _keys: Recent[int, tuple[dkim.SigningKey, ...]] = Recent(_load_keys, trust_ms=5_000)
 
 
@@ -98,6 +111,11 @@ def sender(domain_id: int) -> Sender | None:
     return found
 
 
+def of_address(*, account_id: int, domain: str) -> int | None:
+    """The account's sender domain that a From address at `domain` belongs to: itself or the nearest parent."""
+    return _of_address.get((account_id, domain))
+
+
 def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
     """The loaded DKIM keys that sign for the domain: loading one costs 30 ms, signing a quarter of one."""
     return _keys.get(domain_id)
@@ -105,4 +123,5 @@ def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
 
 def forget() -> None:
     _senders.forget()
+    _of_address.forget()
     _keys.forget()

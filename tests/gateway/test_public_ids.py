@@ -38,3 +38,19 @@ def test_anything_else_is_none() -> None:
         "x",
     ):
         assert ids.uuid_of("msg", text) is None
+
+
+@given(st.uuids(version=None))
+def test_short_ids_name_a_range(value: uuid.UUID) -> None:
+    text = ids.short_id(value)
+    assert len(text) == 24
+    found = ids.range_of_short(text)
+    assert found is not None
+    first, last, tail = found
+    assert first <= value.bytes <= last
+    assert value.bytes.endswith(tail)
+
+
+def test_anything_else_is_no_short_id() -> None:
+    for text in ("", "g" * 24, "0" * 23, "0" * 25, "0x" + "0" * 22):
+        assert ids.range_of_short(text) is None

@@ -198,4 +198,15 @@ def faults(messages: Any, path: str = "") -> list[dict[str, str]]:
         ]
     if isinstance(messages, list):
         return [fault for inner in messages for fault in faults(inner, path)]
-    return [{"field": path, "message": str(messages)}]
+    text = str(messages)
+    return [
+        {
+            "field": path,
+            "message": required(path) if text == ma.fields.Field.default_error_messages["required"] else text,
+        }
+    ]
+
+
+def required(path: str) -> str:
+    """What is said of a field that has to be there."""
+    return f"The '{path}' field is required."

@@ -11,6 +11,7 @@ import marshmallow as ma
 import orjson
 from flask import Blueprint, Response, request
 
+from commands.sender_keys import presented
 from gateway import errors
 from gateway.services import identity, limits
 from gateway.services.identity import Caller
@@ -21,6 +22,12 @@ from web.rest import fields
 INVALID_KEY = "Invalid or revoked API key"
 
 Handler = Callable[..., "Mapping[str, Any] | list[Any] | Answer | Response"]
+
+
+def bearer() -> str:
+    """The token of `Authorization: Bearer`, '' without one."""
+    keys = presented(request.headers.get("Authorization", ""), {})
+    return keys[0] if keys else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,9 @@ def _read(schema: fields.Params, data: dict[str, Any], *, strict: bool) -> tuple
     except ma.ValidationError as error:
         listed = fields.faults(error.messages)
         first = listed[0]
-        text = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+        text = first["message"]
+        if text != fields.required(first["field"]) and first["field"]:
+            text = f"{first['field']}: {text}"
         raise errors.InvalidFields(text, fields=listed) from None
     names = fields.unknown(schema, data)
     told = [{"field": name, "message": "This field is not known and was not read."} for name in names]

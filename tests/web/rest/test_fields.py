@@ -75,6 +75,12 @@ def test_refused_with_the_fields_path(name: str, value: Any, field: str) -> None
     assert fault["message"]
 
 
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ma.ValidationError) as refused:
+        _Inner().load({})
+    assert fields.faults(refused.value.messages) == [{"field": "name", "message": "The 'name' field is required."}]
+
+
 def test_unknown_names_at_every_depth() -> None:
     data = {"n": 1, "x": 1, "one": {"name": "a", "y": 2}, "many": [{"name": "a"}, {"name": "b", "z": {"w": 1}}]}
     assert fields.unknown(_Outer(), data) == ["x", "one.y", "many.1.z"]

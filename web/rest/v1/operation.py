@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from flask import request
-
-from commands.sender_keys import presented
-from web.rest.surface import Answer, Surface
+from web.rest.surface import Answer, Surface, bearer
 from web.rest.v1 import blueprint
 
 __all__ = ["SURFACE", "Answer", "operation"]
 
-
-def _token() -> str:
-    keys = presented(request.headers.get("Authorization", ""), {})
-    return keys[0] if keys else ""
-
-
-SURFACE = Surface(blueprint, surfaces=("mailersio", "mailmark", "octeth"), token=_token, security="Bearer")
+SURFACE = Surface(blueprint, surfaces=("mailersio", "mailmark", "octeth"), token=bearer, security="Bearer")
 operation = SURFACE.operation
