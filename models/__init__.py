@@ -11,7 +11,7 @@ from models.mail_list import Expansion, MailList, Subscriber
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
 from models.retention import Erasure, RetentionDue, RetentionMark
-from models.runtime import Heartbeat, RateCounter
+from models.runtime import DestinationMinute, Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
 from models.sending_server import RoutingRule, SendingServer, ServerUsage
 from models.shaping import Limit
@@ -75,7 +75,7 @@ DURABLE = (
 )
 """Every table of `database`, made by the migrations."""
 
-SCRATCH = (Heartbeat, KeyUse, RateCounter)
+SCRATCH = (DestinationMinute, Heartbeat, KeyUse, RateCounter)
 """Every table of `scratch`, made at start."""
 
 __all__ = [
@@ -91,6 +91,7 @@ __all__ = [
     "ContentPart",
     "Counter",
     "Delivery",
+    "DestinationMinute",
     "DkimKey",
     "Erasure",
     "Event",

@@ -1,4 +1,4 @@
-"""What may be lost with the power: request counters and heartbeats."""
+"""What may be lost with the power: request counters, heartbeats and the last hour of destinations."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ class Heartbeat(ScratchModel):
 
     class Meta:
         primary_key = pw.CompositeKey("host", "part")
+
+
+class DestinationMinute(ScratchModel):
+    """How many messages a destination took and refused for good in one minute, from all processes that deliver."""
+
+    target = pw.CharField(255)  # a group of mail exchangers
+    minute = pw.BigIntegerField()  # since 1970
+    taken = pw.IntegerField()
+    refused = pw.IntegerField()
+
+    class Meta:
+        table_name = "destination_minute"
+        primary_key = pw.CompositeKey("target", "minute")

@@ -14,7 +14,7 @@ class Limit(Model):
     scope = pw.CharField(8)  # mx: exchangers of a group | domain: a recipient domain | server: a sending server
     target = pw.CharField(255)  # which one, lower-case
     kind = pw.CharField(12)  # pause | rate | connections
-    value = pw.IntegerField(default=0)  # messages a minute, or connections, of all processes of a host
+    value = pw.IntegerField(default=0)  # messages a minute, or connections, of all processes together
     cause = LongTextField(default="")  # for people, with the reply that led here
     rule = pw.CharField(64, default="")
     origin = pw.CharField(8)  # auto | operator

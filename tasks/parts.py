@@ -15,7 +15,7 @@ from celery.exceptions import SecurityWarning
 
 from gateway import config, jobs
 from gateway.process import die_with_parent
-from gateway.services import deliveries, pulse
+from gateway.services import deliveries, health, pulse
 from models import database as db
 
 # The tasks register themselves; imported here, they are warm before a part is forked.
@@ -87,6 +87,7 @@ def _work(part: str, *, pool: str, concurrency: int) -> int:
     def child_started(**_: Any) -> None:
         die_with_parent(main)
         db.close()
+        pulse.start(f"{health.DELIVERING}{os.getpid()}")
         ringer.ring(jobs.DELIVER)  # a sibling may have died and left a journal
 
     def ready(**_: Any) -> None:

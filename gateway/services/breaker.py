@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 RULE = "breaker"
@@ -37,6 +38,19 @@ class Trip:
     hosts: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What all processes together saw in one minute, by its number since 1970."""
+
+    minute: int
+    taken: int
+    refused: int
+
+    @property
+    def is_bad(self) -> bool:
+        return self.refused > PAST_MOST * (self.taken + self.refused)
+
+
 @dataclass(slots=True, eq=False)
 class _Seen:
     at_ms: int
@@ -46,9 +60,14 @@ class _Seen:
 
 
 class Breaker:
-    """What one process knows of one destination; not safe between threads by itself."""
+    """What one process knows of one destination; not safe between threads by itself.
+
+    It has seen some outcomes itself, in their order. What all processes saw it is told by the minute: that is its past
+    where its own is too short, and a surge of which no process alone has enough.
+    """
 
     def __init__(self) -> None:
+        self._all: tuple[Minute, ...] = ()
         self._seen: deque[_Seen] = deque(maxlen=_REMEMBERED)
         self._pauses = 0
         self._open = False
@@ -66,7 +85,12 @@ class Breaker:
         if self.probing:
             return self._probe(_Seen(at_ms, refused, reply, host))
         self._seen.append(_Seen(at_ms, refused, reply, host))
-        return self._surge() if refused else None
+        return (self._surge() or self._surge_of_all()) if refused else None
+
+    def share(self, minutes: Sequence[Minute]) -> None:
+        """What all processes saw lately, this one among them; the oldest minute first."""
+        if not self._open and not self.probing:
+            self._all = tuple(minutes)
 
     def paused(self) -> None:
         """A pause of this rule holds, made by this process or another."""
@@ -77,6 +101,7 @@ class Breaker:
         if self._open:
             self._open, self.probing = False, True
             self._seen.clear()
+            self._all = ()
 
     def _surge(self) -> Trip | None:
         recent = list(self._seen)[-WINDOW:]
@@ -91,6 +116,27 @@ class Breaker:
             f" {times} times: {said}"
         )
         return self._trip(cause, refusals)
+
+    def _surge_of_all(self) -> Trip | None:
+        """As `_surge`, by what all processes saw: whole minutes, the last that have enough outcomes."""
+        first = len(self._all)
+        taken = refused = 0
+        while first and taken + refused < WINDOW:
+            first -= 1
+            taken += self._all[first].taken
+            refused += self._all[first].refused
+        if refused < REFUSALS or refused < taken:
+            return None
+        from_ms = 60_000 * _before_bad(self._all[:first], self._all[first].minute)[1]
+        if not self._good_before(self._all[first].minute):
+            return None
+        mine = [seen for seen in self._seen if seen.refused]
+        cause = (
+            f"{refused} of the last {taken + refused} messages of all processes were refused for good, after a past"
+            f" with hardly any; here: {mine[-1].reply}"
+        )
+        trip = self._trip(cause, mine)
+        return Trip(trip.seconds, trip.cause, min(from_ms, trip.from_ms), trip.hosts)
 
     def _probe(self, seen: _Seen) -> Trip | None:
         self._seen.append(seen)
@@ -109,7 +155,7 @@ class Breaker:
         return Trip(seconds, cause, refusals[0].at_ms, hosts)
 
     def _is_suspect(self) -> bool:
-        if len(self._seen) < PAST:
+        if len(self._seen) < PAST and not self._all:
             return False
         last = list(self._seen)[-2 * SUSPECT :]
         refusals = [seen for seen in last if seen.refused]
@@ -122,4 +168,22 @@ class Breaker:
             if seen is first:
                 break
             past.append(seen)
-        return len(past) >= PAST and sum(seen.refused for seen in past) <= PAST_MOST * len(past)
+        if len(past) < PAST:
+            return self._good_before(first.at_ms // 60_000)
+        return sum(seen.refused for seen in past) <= PAST_MOST * len(past)
+
+    def _good_before(self, minute: int) -> bool:
+        """Whether all processes saw a good past before a surge that some of them saw in `minute`."""
+        past, _ = _before_bad([one for one in self._all if one.minute < minute], minute)
+        refused = sum(one.refused for one in past)
+        total = refused + sum(one.taken for one in past)
+        return total >= PAST and refused <= PAST_MOST * total
+
+
+def _before_bad(minutes: Sequence[Minute], minute: int) -> tuple[Sequence[Minute], int]:
+    """What came before a surge that goes on in `minute`, and the minute in which it began: bad ones belong to it."""
+    last = len(minutes)
+    while last and minutes[last - 1].is_bad:
+        last -= 1
+        minute = minutes[last].minute
+    return minutes[:last], minute

@@ -23,6 +23,8 @@ from gateway.services import (
     batches,
     captures,
     clearances,
+    destination_past,
+    health,
     journal,
     lanes,
     lessons,
@@ -55,6 +57,12 @@ TAKE_OVER_AFTER_S = 5.0
 LIMITS_AFTER_S = 1.0
 """How old what is known of the limits may be."""
 
+SHARE_AFTER_S = 1.0
+"""How long what was seen of destinations is kept before the other processes may know it."""
+
+PROCESSES_AFTER_S = 5.0
+"""How old what is known of the other processes may be."""
+
 _TICK_S = 0.2
 _CLOSE_S = 20.0
 _DATABASE_PAUSE_S = 0.3
@@ -79,7 +87,7 @@ class Engine:
         self._doubtful: dict[tuple[int, int], int] = {}  # claims that broke off at their commit, with their lease
         self._stuck: list[Done] = []  # outcomes that the database does not take
         self._born = time.monotonic()
-        self._limits_at = -inf
+        self._limits_at = self._processes_at = -inf
         self._wide = False  # the last claim went back nearly whole: whoever waits behind such rows should not wait long
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
@@ -316,12 +324,12 @@ class Engine:
     # --- writing -----------------------------------------------------------------------------
 
     def _flush_all(self) -> None:
-        renewed = ticked = time.monotonic()
+        renewed = ticked = shared = time.monotonic()
         while True:
             with self._change:
                 if not self._done and not self._unstarted and not self._doubtful and not self._put_off:
                     if self._closing and len(self._held) == len(self._stuck):
-                        return
+                        break
                     self._change.wait(FLUSH_AFTER_S if self._held else 1.0)
                 elif len(self._done) < FLUSH_AT:
                     self._change.wait(FLUSH_AFTER_S)
@@ -341,6 +349,10 @@ class Engine:
                 self._renew()
                 stuck, self._stuck = self._stuck, []
                 self._settle(stuck, [], {}, [])
+            if time.monotonic() - shared > SHARE_AFTER_S:
+                shared = time.monotonic()
+                self._share_what_was_seen()
+        self._share_what_was_seen()
 
     def _look_after_queues(self) -> None:
         with contextlib.suppress(db.StoreUnavailable):
@@ -355,6 +367,22 @@ class Engine:
         if now or time.monotonic() - self._limits_at > LIMITS_AFTER_S:
             self._limits_at = time.monotonic()
             self._dispatcher.obey(shaping.active())
+        if time.monotonic() - self._processes_at > PROCESSES_AFTER_S:
+            self._processes_at = time.monotonic()
+            # Those of this host count although they may not have shown a sign of life yet.
+            self._dispatcher.share(max(self._settings.deliver_processes, health.delivering()))
+
+    def _share_what_was_seen(self) -> None:
+        """Write for all processes what destinations took and refused; learn what all saw of those that refuse."""
+        seen, asking = self._dispatcher.take_seen()
+        try:
+            destination_past.add(seen)
+            if asking:
+                self._dispatcher.tell(destination_past.read(asking))
+        except db.StoreUnavailable as error:  # a few seconds of the past are missed by nobody
+            _log.warning("past_not_shared", extra={"cause": str(error)})
+        except Exception:
+            _log.exception("past_not_shared")
 
     def _draw_conclusions(self, learned: list[Learned]) -> None:
         """Write the limits that replies asked for; take back what a surge of refusals did to its recipients."""

@@ -73,6 +73,8 @@ class Destination:
     called: int = 0  # threads that were woken for it and have not come yet
     listed: bool = False
     breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
+    seen: dict[int, list[int]] = field(default_factory=dict)  # minute → taken, refused; until it is shared
+    asks: bool = False  # it refused something since it was last told what all processes saw
     pause: Limit | None = None
     narrow: Limit | None = None  # the tightest limit of connections or rate
     horizon_ms: dict[bool, int] = field(default_factory=dict)  # by bulk: until when what was put off fills its time
@@ -128,9 +130,9 @@ class Destination:
             return False
         return worker is None or worker in self.holders or len(self.holders) < self.connections()
 
-    def seconds_each(self, now_s: float, connections: int | None = None) -> float:
+    def seconds_each(self, now_s: float) -> float:
         """The time between two messages at which it is kept busy."""
-        return max(self.message_s(now_s) / (connections or self.connections()), self._interval_s)
+        return max(self.message_s(now_s) / self.connections(), self._interval_s)
 
     def ahead(self, now_s: float) -> int:
         """How many messages of a stream it takes soon."""
@@ -149,7 +151,9 @@ class Destination:
     def put_off_ms(self, *, bulk: bool, now_s: float, now_ms: int) -> int:
         """The time at which one more message may find room: each that is put off moves it on."""
         connections = self.cap if self.proven else None  # it may earn more meanwhile: better early than idle
-        step_ms = int(1000 * self.seconds_each(now_s, connections))
+        # Whichever process is ready first may take it: the rate of all is what it waits for.
+        each_s = max(self.message_s(now_s) / (connections or self.connections()), self._interval_s / self.processes)
+        step_ms = int(1000 * each_s)
         soon_ms = now_ms + (2000 if self.is_slow(now_s) else 1000)
         at_ms = max(self.horizon_ms.get(bulk, 0), soon_ms) + step_ms
         self.horizon_ms[bulk] = min(at_ms, now_ms + 3_600_000)
@@ -157,8 +161,18 @@ class Destination:
 
     # --- what it is told, and what it says -----------------------------------------------------
 
+    def share(self, processes: int, cap: int) -> None:
+        """So many processes deliver now, and this one may have `cap` connections; then call `obey`."""
+        self.processes, self.cap = processes, cap
+        self.window = min(self.window, float(max(1, cap)))
+
+    def take_seen(self) -> dict[int, tuple[int, int]]:
+        """What was taken and refused in each minute since the last call."""
+        seen, self.seen = self.seen, {}
+        return {minute: (taken, refused) for minute, (taken, refused) in seen.items()}
+
     def obey(self, limits: Iterable[Limit]) -> None:
-        """Take over the limits that hold for it; each is for all processes of the host and is shared out."""
+        """Take over the limits that hold for it; each is for all processes that deliver and is shared out."""
         self.pause, self.narrow = None, None
         self._few, interval_s, tripped = 1_000_000, 0.0, False
         for limit in limits:
@@ -201,6 +215,9 @@ class Destination:
         refused = outcome.result is Result.BOUNCED and (outcome.code or 0) >= 500
         if not self.group or not (refused or outcome.result in (Result.DELIVERED, Result.DEFERRED)):
             return _NOTHING
+        if outcome.result is not Result.DEFERRED:
+            self.seen.setdefault(clock.now_ms() // 60_000, [0, 0])[refused] += 1
+            self.asks = self.asks or refused
         if outcome.result is Result.DELIVERED:
             self.breaker.note(refused=False, reply="", host="", at_ms=started_ms)
             return _NOTHING

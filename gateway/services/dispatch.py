@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import orjson
 
@@ -17,6 +17,7 @@ from gateway import clock, ids
 from gateway.dns import mx_groups
 from gateway.mail import reply_rules
 from gateway.services import shaping
+from gateway.services.breaker import Minute
 from gateway.services.destinations import Destination, Job, Learned
 from gateway.services.directory import Directory
 from gateway.services.lanes import BATCH, Claimed, PutOff
@@ -180,12 +181,15 @@ class Dispatcher:
         own = domain if (shaping.DOMAIN, domain) in self._limits else ""
         found = self._destinations.get((group, own))
         if found is None:
-            most = mx_groups.manners(group).connections
-            cap = self._connections if single else max(1, most // self._processes)
+            cap = self._cap(group, single=single)
             found = Destination(group, own, single, cap, self._processes, used_s=time.monotonic())
             found.obey(self._limits_of(found))
             self._destinations[(group, own)] = found
         return found
+
+    def _cap(self, group: str, *, single: bool) -> int:
+        """The connections of this process: its share of the destination's, but never none; all those of a relay."""
+        return self._connections if single else max(1, mx_groups.manners(group).connections // self._processes)
 
     def _enqueue(self, place: Destination, job: Job) -> None:
         place.append(job)
@@ -455,6 +459,38 @@ class Dispatcher:
                             self._put_off.append(refusal)
                         else:
                             self._enqueue(place, job)
+
+    def share(self, processes: int) -> None:
+        """So many processes deliver now, on all hosts: what is meant for all of them is shared out anew."""
+        with self._lock:
+            if processes == self._processes:
+                return
+            self._processes = processes
+            for place in self._destinations.values():
+                place.share(processes, self._cap(place.group, single=place.single))
+                place.obey(self._limits_of(place))
+
+    def take_seen(self) -> tuple[dict[tuple[str, int], tuple[int, int]], set[str]]:
+        """(target, minute) → messages taken and refused since the last call; the targets that ask for all of it."""
+        seen: dict[tuple[str, int], tuple[int, int]] = {}
+        asking: set[str] = set()
+        with self._lock:
+            for place in self._destinations.values():
+                for minute, (taken, refused) in place.take_seen().items():
+                    before = seen.get((place.group, minute), (0, 0))
+                    seen[(place.group, minute)] = (before[0] + taken, before[1] + refused)
+                if place.asks:
+                    asking.add(place.group)
+                    place.asks = False
+        return seen, asking
+
+    def tell(self, pasts: Mapping[str, Sequence[Minute]]) -> None:
+        """What all processes saw of these targets."""
+        with self._lock:
+            for place in self._destinations.values():
+                minutes = pasts.get(place.group)
+                if minutes is not None:
+                    place.breaker.share(minutes)
 
     def _limits_of(self, place: Destination) -> list[Limit]:
         mine = self._limits.get((shaping.MX, place.group), []) if place.group else []

@@ -14,6 +14,9 @@ from models.vocabulary import DeliveryState, EventKind, LaneKind
 ALIVE_MS = 10_000
 """A heartbeat older than this is a dead part."""
 
+DELIVERING = "deliver."
+"""How the name begins under which each process that delivers beats: limits are shared out between them."""
+
 _BEAT_SQLITE = (
     "INSERT INTO heartbeat (host, part, pid, at_ms) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (host, part) DO UPDATE SET pid = excluded.pid, at_ms = excluded.at_ms"
@@ -52,6 +55,15 @@ def silent(expected: list[str]) -> list[str]:
         )
     }
     return [part for part in expected if part not in alive]
+
+
+def delivering() -> int:
+    """How many processes deliver, on all hosts; each beats as `deliver.` and its number. 0 where none says so."""
+    found = scratchpad.rows(
+        "SELECT COUNT(*) FROM heartbeat WHERE part LIKE ? AND at_ms > ?",
+        (f"{DELIVERING}%", clock.now_ms() - ALIVE_MS),
+    )
+    return int(found[0][0])
 
 
 def check_store() -> None:

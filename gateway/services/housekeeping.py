@@ -7,6 +7,7 @@ import time
 from gateway import clock
 from gateway.services import (
     contents,
+    destination_past,
     erasures,
     expired,
     idempotency,
@@ -47,7 +48,16 @@ def sweep(seconds: float) -> int:
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
     more_steps = (tls_policies.collect, inbound_mail.collect, shaping.collect)
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
-    for step in (*steps, *more_steps, *of_webhooks, _rate_counters, _heartbeats, expired.collect, erasures.collect):
+    for step in (
+        *steps,
+        *more_steps,
+        *of_webhooks,
+        _rate_counters,
+        _heartbeats,
+        _destination_minutes,
+        expired.collect,
+        erasures.collect,
+    ):
         more = True
         while more and time.monotonic() < end:
             gone, more = step()
@@ -118,6 +128,10 @@ def _rate_counters() -> _Step:
 
 def _heartbeats() -> _Step:
     return _scratch("heartbeat", "at_ms", "at_ms < ?", clock.now_ms() - _HEARTBEAT_MS)
+
+
+def _destination_minutes() -> _Step:
+    return _scratch("destination_minute", "minute", "minute < ?", destination_past.oldest_kept())
 
 
 def _scratch(table: str, column: str, condition: str, before_ms: int) -> _Step:

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from gateway import clock
+from gateway.dns import mx_groups
 from gateway.services import lanes, outcomes, shaping, suppression_undo
+from gateway.services.breaker import Trip
 from gateway.services.destinations import Learned
 from gateway.services.lanes import PutOff
 from models.vocabulary import DeliveryState, EventKind
@@ -28,13 +30,16 @@ def conclude(learned: Sequence[Learned]) -> None:
         if limit is not None:
             _log.warning("limit_learned", extra={"limit": limit.id, "target": limit.target, "rule": limit.rule})
     for one in learned:
-        if one.undo is not None and one.undo.hosts and one.lesson is not None:
-            suppression_undo.undo(
-                rule_prefix=SURGE_RULES,
-                from_ms=one.undo.from_ms,
-                mx_hosts=one.undo.hosts,
-                by=f"breaker:{one.lesson.target}",
-            )
+        if one.undo is not None and one.lesson is not None:
+            _undo(one.undo, one.lesson.target)
+
+
+def _undo(trip: Trip, target: str) -> None:
+    """Other processes may have seen refusals of the same surge, by other hosts of the group."""
+    others = suppression_undo.hosts(rule_prefix=SURGE_RULES, from_ms=trip.from_ms)
+    hosts = trip.hosts | {host for host in others if mx_groups.group_of(host) == target}
+    if hosts:
+        suppression_undo.undo(rule_prefix=SURGE_RULES, from_ms=trip.from_ms, mx_hosts=hosts, by=f"breaker:{target}")
 
 
 def put_off(some: Sequence[PutOff]) -> None:

@@ -33,7 +33,7 @@ _ACTIVE = "canceled_ms IS NULL AND (until_ms IS NULL OR until_ms > ? OR pinned =
 class Limit:
     """`value` is messages a minute for `rate`, connections for `connections`.
 
-    Each process of a host obeys its share, about: a busy one does not know of a quiet one, nor a host of another.
+    It is for all processes that deliver, on every host: each obeys its share, also while others have nothing to send.
 
     `until_ms` None: until it is canceled, as where `pinned`.
     """
@@ -65,7 +65,7 @@ class Limit:
 class Lesson:
     """A limit that a reply or a surge of refusals asks for; `at_ms` is when the attempt began that taught it.
 
-    `value` 0 for connections means half of what `now` is, the connections that all processes of the host may have.
+    `value` 0 for connections means half of what `now` is, the connections that all processes together may have.
     """
 
     target: str

@@ -75,6 +75,12 @@ def undo(
     return total
 
 
+def hosts(*, rule_prefix: Sequence[str], from_ms: int) -> set[str]:
+    """The mail exchangers whose refusals put somebody on a list by these rules since `from_ms`, of every account."""
+    where, params = _condition(rule_prefix, from_ms, clock.now_ms(), None, (), "", "")
+    return {host for (host,) in db.rows(f"SELECT DISTINCT mx FROM suppression WHERE mx <> '' AND {where}", params)}
+
+
 def undos(*, account_id: int, count: int = 100) -> list[Undo]:
     """What was undone for an account, the latest first."""
     found = db.rows(

@@ -8,8 +8,10 @@ import shutil
 import signal
 import smtplib
 import socket
+import sqlite3
 import ssl
 import subprocess
+from contextlib import closing
 from email.message import EmailMessage
 
 import pytest
@@ -135,6 +137,9 @@ def test_doctor_and_health_are_content_with_a_running_installation(installation:
     installation.environment |= {"COMMANDPOST_DELIVERY": "smtp://127.0.0.1:2599"}
     installation.serve()
     assert set(installation.ask("health")["parts"]) == {"web", "smtp", "deliver", "webhooks", "aside", "beat"}
+    with closing(sqlite3.connect(installation.data / "scratch.db")) as scratch:
+        beating = {part for (part,) in scratch.execute("SELECT part FROM heartbeat")}
+    assert len([part for part in beating if part.startswith("deliver.")]) == 1, "each process that delivers is counted"
     found = installation.run("doctor", "--json")
     wrong = [line for line in found.stdout.splitlines() if '"ok": false' in line]
     # Where there is no network, DNS does not answer; everything else is in our hands.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.services import breaker
-from gateway.services.breaker import Breaker, Trip
+from gateway.services.breaker import Breaker, Minute, Trip
 
 
 def _feed(one: Breaker, pattern: str, *, start_ms: int = 0) -> Trip | None:
@@ -86,3 +86,52 @@ def test_a_pause_that_another_process_made_ends_with_probes_too() -> None:
     one.paused()
     one.resumed()
     assert one.probing
+
+
+class TestShared:
+    """What all processes saw, by the minute."""
+
+    _NOW = 100
+    _AT = _NOW * 60_000
+
+    def _past(self, *minutes: tuple[int, int, int]) -> list[Minute]:
+        return [Minute(self._NOW - age, taken, refused) for age, taken, refused in minutes]
+
+    def test_it_is_the_past_of_a_process_that_has_none(self) -> None:
+        one = Breaker()
+        one.share(self._past((9, 30, 0), (5, 20, 1)))
+        assert _feed(one, "xxxx", start_ms=self._AT) is None
+        assert not one.distrusts
+        _feed(one, "x", start_ms=self._AT)
+        assert one.distrusts
+        trip = _feed(one, "x" * 20, start_ms=self._AT)
+        assert trip is not None and trip.seconds == breaker.FIRST_S
+
+    def test_a_bad_list_from_the_beginning_is_no_surge_either(self) -> None:
+        one = Breaker()
+        one.share(self._past((3, 2, 40), (2, 1, 40), (1, 0, 50), (0, 0, 30)))
+        assert _feed(one, "x" * 100, start_ms=self._AT) is None
+        assert not one.distrusts
+
+    def test_a_short_past_is_none(self) -> None:
+        one = Breaker()
+        one.share(self._past((9, breaker.PAST - 1, 0), (0, 0, 60)))
+        assert _feed(one, "x" * 60, start_ms=self._AT) is None
+
+    def test_one_refusal_here_among_many_elsewhere_trips(self) -> None:
+        one = Breaker()
+        one.share(self._past((9, 100, 0), (2, 10, 15), (1, 2, 30), (0, 0, 25)))
+        trip = _feed(one, "x", start_ms=self._AT)
+        assert trip is not None
+        assert trip.from_ms == (self._NOW - 2) * 60_000  # the minute in which it began
+        assert "55 of the last 57 messages of all processes" in trip.cause
+
+    def test_refusals_among_as_many_deliveries_do_not(self) -> None:
+        one = Breaker()
+        one.share(self._past((9, 100, 0), (0, 200, 60)))
+        assert _feed(one, "x", start_ms=self._AT) is None
+
+    def test_its_own_long_past_goes_first(self) -> None:
+        one = Breaker()
+        one.share(self._past((9, 1000, 0)))
+        assert _feed(one, "..x" * 60 + "x" * 18, start_ms=self._AT) is None
