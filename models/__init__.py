@@ -2,6 +2,7 @@
 
 from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyUse
+from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
 from models.domain import DkimKey, SenderDomain
@@ -27,6 +28,7 @@ DURABLE = (
     Allowed,
     ApiKey,
     Attempt,
+    Campaign,
     CapturedMail,
     Clearance,
     Content,
@@ -65,6 +67,7 @@ DURABLE = (
     Subscriber,
     Suppression,
     SuppressionUndo,
+    Tally,
     Template,
     TlsPolicy,
     Webhook,
@@ -85,6 +88,7 @@ __all__ = [
     "Allowed",
     "ApiKey",
     "Attempt",
+    "Campaign",
     "CapturedMail",
     "Clearance",
     "Content",
@@ -127,6 +131,7 @@ __all__ = [
     "Subscriber",
     "Suppression",
     "SuppressionUndo",
+    "Tally",
     "Template",
     "TlsPolicy",
     "Webhook",

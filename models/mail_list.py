@@ -55,3 +55,7 @@ class Expansion(Model):
     ends_as = pw.SmallIntegerField(null=True)  # the state of deliveries made after the message was taken back
     end_reason = pw.CharField(255, default="")
     done_ms = pw.BigIntegerField(null=True, index=True)
+    metered = pw.BooleanField(default=False)  # the quota is spent batch by batch, and waited for
+    paused = pw.BooleanField(default=False)
+    resume_ms = pw.BigIntegerField(default=0)  # not before
+    waiting = pw.CharField(255, default="")  # what is waited for

@@ -51,6 +51,7 @@ class Message(Model):
     send_at_ms = pw.BigIntegerField(null=True)
     created_ms = pw.BigIntegerField()
     verdicts = LongTextField(default="[]")  # JSON list: what each gate decided at accept time
+    origin = pw.CharField(40, null=True)  # what sent it, `cmp:12`: its events are counted for that too
 
     class Meta:
         indexes = ((("domain_id", "id"), False),)

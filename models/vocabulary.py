@@ -60,6 +60,17 @@ class FacetKind(IntEnum):
     GONE = 12  # events that were taken out of the log: the counters still have them
 
 
+class TallyFacet(IntEnum):
+    """By what the events of an origin (a campaign, an automation) are counted."""
+
+    ALL = 0
+    HOUR = 1  # since 1970, UTC
+    RECIPIENT_DOMAIN = 2
+    URL = 3  # of clicks
+    FIRST = 4  # the first open or click of each delivery
+    HUMAN = 5  # the first that is a person's
+
+
 class RetentionPart(IntEnum):
     """What of a message is kept for a number of days."""
 
@@ -86,6 +97,7 @@ class NoticeKind(StrEnum):
     DKIM_RETIRED = "dkim.retired"  # the record of a key may be removed
     WEBHOOK_DISABLED = "webhook.disabled"  # it is told nothing more: it answered 410, or failed for days
     WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
+    AUTOMATION_TRIGGERED = "automation.triggered"  # a run of an automation began for a subscriber
     ADDRESS_ERASED = "address.erased"  # of a recipient that asked for it nothing is left but a pseudonym
 
 
@@ -127,6 +139,19 @@ KEY_STATES = {
 }
 """The life of a DKIM key, in its order."""
 
+CAMPAIGN_DRAFT, CAMPAIGN_SCHEDULED, CAMPAIGN_SENDING, CAMPAIGN_PAUSED = "draft", "scheduled", "sending", "paused"
+CAMPAIGN_SENT, CAMPAIGN_CANCELED, CAMPAIGN_FAILED = "sent", "canceled", "failed"
+CAMPAIGN_STATES = {
+    CAMPAIGN_DRAFT: "waits to be launched or given a time",
+    CAMPAIGN_SCHEDULED: "is launched by itself at its time",
+    CAMPAIGN_SENDING: "its deliveries are made and leave",
+    CAMPAIGN_PAUSED: "nothing of it leaves until it is resumed",
+    CAMPAIGN_SENT: "everybody was written to, or is known to be out of reach; retries go on",
+    CAMPAIGN_CANCELED: "what had not left was taken back",
+    CAMPAIGN_FAILED: "could not be launched at its time",
+}
+"""The life of a campaign; the last three are its ends."""
+
 CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
 PERMISSIONS = (
     "send",
@@ -146,6 +171,8 @@ PERMISSIONS = (
             "lists",
             "suppressions",
             "account",
+            "campaigns",
+            "automations",
         )
         for verb in ("read", "write")
     ),

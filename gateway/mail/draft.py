@@ -64,6 +64,9 @@ class Draft:
     template_id: int | None = None  # fills subject, html and text where they are empty
     list_id: int | None = None  # every active subscriber of the list instead of To, Cc and Bcc
     variables: dict[str, Any] = field(default_factory=dict)  # of the template; on a list under a subscriber's fields
+    metered: bool = False  # to a list: the quota is spent as its deliveries are made, and waited for
+    own_lane: int = 0  # of the campaign with that number, to be held and let go by itself; 0: the shared one
+    origin: str | None = None  # what sends it: its events are counted for that too
     keep_body_days: int | None = None  # None: as the account says
     keep_metadata_days: int | None = None
     defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID

@@ -88,6 +88,7 @@ class Engine:
         self._stuck: list[Done] = []  # outcomes that the database does not take
         self._born = time.monotonic()
         self._limits_at = self._processes_at = -inf
+        self._paused: frozenset[int] = frozenset()  # lanes of which nothing may leave
         self._wide = False  # the last claim went back nearly whole: whoever waits behind such rows should not wait long
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
@@ -265,7 +266,7 @@ class Engine:
         with self._change:
             if (row.id, row.fence) not in self._held:  # its lease was lost, another has it
                 return None, ""
-            if self._closing or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
+            if self._closing or row.lane_id in self._paused or row.lease_ms - clock.now_ms() < START_MARGIN_MS:
                 self._unstarted.append((row.id, row.fence))
                 return None, ""
         name = ""
@@ -367,6 +368,7 @@ class Engine:
         if now or time.monotonic() - self._limits_at > LIMITS_AFTER_S:
             self._limits_at = time.monotonic()
             self._dispatcher.obey(shaping.active())
+            self._paused = lanes.paused()
         if time.monotonic() - self._processes_at > PROCESSES_AFTER_S:
             self._processes_at = time.monotonic()
             # Those of this host count although they may not have shown a sign of life yet.

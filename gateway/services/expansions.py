@@ -14,22 +14,39 @@ from typing import Any
 import orjson
 
 from gateway import clock, errors, jobs
-from gateway.services import lanes, ledger, routes, routing_match, routing_tables, suppressions
+from gateway.services import identity, lanes, ledger, quotas, routes, routing_match, routing_tables, suppressions
+from gateway.services.identity import Limits
 from gateway.services.ledger import Fact
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, Stream, SubscriberStatus
 
-BATCH = 1_000
+BATCH = 2_000
 """Subscribers of one transaction."""
 
 _GAP_S = 0.005
 _CHUNK = 200
 _COLUMNS = (
     "message_id, account_id, domain_id, list_id, lane_id, reached, upto, made, due_ms, expires_ms, accepted_ms,"
-    " ends_as, end_reason"
+    " ends_as, end_reason, metered"
 )
-_BY_ID = {"sqlite": "INDEXED BY subscriber_list_id_id", "mysql": "FORCE INDEX (subscriber_list_id_id)"}
+_READY = "done_ms IS NULL AND paused = ? AND resume_ms <= ?"
 _ENDINGS = {DeliveryState.FAILED: EventKind.FAILED, DeliveryState.CANCELED: EventKind.CANCELED}
+_DELIVERY = "message_id, account_id, domain_id, rcpt, merge, state, fence, attempts, lane_id, due_ms, expires_ms"
+_SCOPE = suppressions.LIST_SCOPE
+_BY_ID = suppressions.LIST_INDEX
+_LEFT: dict[int, tuple[DeliveryState, EventKind, dict[str, Any]]] = {
+    SubscriberStatus.UNSUBSCRIBED: (
+        DeliveryState.SUPPRESSED,
+        EventKind.SUPPRESSED,
+        {"reason": suppressions.UNSUBSCRIBE, "detail": "unsubscribed from the list after it was accepted"},
+    ),
+    SubscriberStatus.REMOVED: (
+        DeliveryState.CANCELED,
+        EventKind.CANCELED,
+        {"reason": "removed from the list after the message was accepted"},
+    ),
+}
+"""What becomes of whoever left the list meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +64,38 @@ class _Expansion:
     accepted_ms: int
     ends_as: int | None
     end_reason: str
+    metered: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One delivery to be made; `why` goes with its event where it is not simply sent now."""
+class _Apart:
+    """Somebody to whom the message does not simply go out; `kind` and `why` are of the event that tells it."""
 
+    id: int
     rcpt: str
-    merge: str
     state: DeliveryState
-    kind: EventKind | None
+    kind: EventKind
     why: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The next subscribers: those behind `first` up to `last`, `count` of them."""
+
+    first: int
+    last: int
+    count: int
+    apart: list[_Apart]
+    absent: list[int]  # never were meant
+
+    @property
+    def others(self) -> int:
+        """How many get the message simply."""
+        return self.count - len(self.apart) - len(self.absent)
+
+    def until(self, last: int, count: int) -> _Batch:
+        apart = [one for one in self.apart if one.id <= last]
+        return _Batch(self.first, last, count, apart, [one for one in self.absent if one <= last])
 
 
 def start(
@@ -73,13 +111,21 @@ def start(
     due_ms: int,
     expires_ms: int,
     now_ms: int,
+    metered: bool = False,
 ) -> None:
-    """Part of the accepting transaction: from its commit on, everyone up to the subscriber `upto` gets a delivery."""
+    """Part of the accepting transaction: from its commit on, everyone up to the subscriber `upto` gets a delivery.
+
+    With `metered` each batch spends the quota of its own, and waits where it is used up.
+    """
     tx.execute(
         "INSERT INTO expansion (message_id, account_id, domain_id, list_id, lane_id, reached, upto, total, made,"
-        " due_ms, expires_ms, accepted_ms, end_reason) VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '')",
-        (message_id, account_id, domain_id, list_id, lane_id, upto, total, due_ms, expires_ms, now_ms),
-    )
+        " due_ms, expires_ms, accepted_ms, end_reason, metered, paused, resume_ms, waiting)"
+        " VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '', ?, ?, 0, '')",
+        (
+            message_id, account_id, domain_id, list_id, lane_id, upto, total, due_ms, expires_ms, now_ms, metered,
+            False,
+        ),
+    )  # fmt: skip
     tx.after_commit(lambda: jobs.ring(jobs.EXPAND), key=jobs.EXPAND)
 
 
@@ -91,12 +137,20 @@ def drain(seconds: float) -> int:
     end = time.monotonic() + seconds
     total = 0
     while time.monotonic() < end:
-        waiting = db.rows("SELECT message_id FROM expansion WHERE done_ms IS NULL ORDER BY message_id LIMIT 100")
+        waiting = db.rows(
+            f"SELECT message_id, account_id FROM expansion WHERE {_READY} ORDER BY message_id LIMIT 100",
+            (False, clock.now_ms()),
+        )
         if not waiting:
             break
         moved = 0
-        for (message_id,) in waiting:
-            taken, made = db.in_transaction(lambda tx, message_id=message_id: _batch(tx, message_id))  # type: ignore[misc]
+        for message_id, account_id in waiting:
+            plan = identity.for_account(account_id).plan
+
+            def work(tx: db.Transaction, message_id: int = message_id, plan: Limits = plan) -> tuple[bool, int]:
+                return _batch(tx, message_id, plan)
+
+            taken, made = db.in_transaction(work)
             moved += taken
             total += made
             if time.monotonic() >= end:
@@ -107,72 +161,125 @@ def drain(seconds: float) -> int:
     return total
 
 
-def _batch(tx: db.Transaction, message_id: int) -> tuple[bool, int]:
+def _batch(tx: db.Transaction, message_id: int, plan: Limits) -> tuple[bool, int]:
     """One batch of one message: whether there was something to do, and how many deliveries were made."""
     lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
-    found = tx.rows(f"SELECT {_COLUMNS} FROM expansion WHERE message_id = ? AND done_ms IS NULL{lock}", (message_id,))
+    now = clock.now_ms()
+    found = tx.rows(
+        f"SELECT {_COLUMNS} FROM expansion WHERE message_id = ? AND {_READY}{lock}", (message_id, False, now)
+    )
     if not found:
         return False, 0
     job = _Expansion(*found[0])
-    now = clock.now_ms()
-    people = tx.rows(
-        f"SELECT id, email, fields, status, status_ms FROM subscriber {_BY_ID[tx.dialect]}"
-        " WHERE list_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+    batch = _next(tx, job, now)
+    granted = quotas.Granted(batch.others)
+    if job.metered and job.ends_as is None and batch.others:
+        granted = quotas.take(tx, account_id=job.account_id, plan=plan, emails=batch.others)
+        if granted.emails < batch.others:
+            batch = _first_of(tx, job, batch, granted.emails)
+    _insert_others(tx, job, batch)
+    made = _insert_apart(tx, job, batch.apart)
+    waits = granted.cause if granted.until_ms and batch.last < job.upto else ""
+    tx.execute(
+        "UPDATE expansion SET reached = ?, made = made + ?, done_ms = ?, resume_ms = ?, waiting = ?"
+        " WHERE message_id = ?",
+        (
+            batch.last, batch.count - len(batch.absent), now if batch.last >= job.upto else None,
+            granted.until_ms if waits else 0, waits, message_id,
+        ),
+    )  # fmt: skip
+    if batch.others and job.due_ms <= now:
+        tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
+    ledger.record(tx, _facts(tx, job, batch, made, now))
+    return True, batch.count - len(batch.absent)
+
+
+def _next(tx: db.Transaction, job: _Expansion, now: int) -> _Batch:
+    """The next batch, and what becomes of whoever does not simply get the message."""
+    ids = tx.rows(
+        f"SELECT COUNT(*), MAX(id) FROM (SELECT id FROM subscriber {_BY_ID[tx.dialect]}"
+        " WHERE list_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?) AS next_ones",
         (job.list_id, job.reached, job.upto, BATCH),
     )
-    rows = _fates(tx, job, people, now)
-    made = _insert(tx, job, rows, _lanes(tx, job, rows)) if rows else []
-    over = len(people) < BATCH
-    tx.execute(
-        "UPDATE expansion SET reached = ?, made = made + ?, done_ms = ? WHERE message_id = ?",
-        (people[-1][0] if people else job.upto, len(rows), now if over else None, message_id),
-    )
-    if any(row.state is DeliveryState.QUEUED for row in rows) and job.due_ms <= now:
-        tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
-    if rows:
-        ledger.record(tx, _facts(tx, job, rows, made, now))
-    return True, len(rows)
-
-
-def _fates(tx: db.Transaction, job: _Expansion, people: Sequence[tuple[Any, ...]], now: int) -> list[_Row]:
-    """What becomes of each: sent, suppressed, or ended because somebody changed their mind since it was accepted."""
-    # Who had left the list before the message was accepted never was meant.
-    meant = [one for one in people if one[3] == SubscriberStatus.ACTIVE or one[4] >= job.accepted_ms]
-    blocked = suppressions.check(
-        tx, account_id=job.account_id, domain_id=job.domain_id, addresses=[email for _, email, *_ in meant]
-    )
-    rows: list[_Row] = []
-    for _, email, fields, status, _ in meant:
-        why: dict[str, Any] = {}
-        kind: EventKind | None = None
-        if job.ends_as is not None:
-            state = DeliveryState(job.ends_as)
-            kind, why = _ENDINGS[state], {"reason": job.end_reason}
-        elif status == SubscriberStatus.UNSUBSCRIBED:
-            state, kind = DeliveryState.SUPPRESSED, EventKind.SUPPRESSED
-            why = {"reason": suppressions.UNSUBSCRIBE, "detail": "unsubscribed from the list after it was accepted"}
-        elif status == SubscriberStatus.REMOVED:
-            state, kind = DeliveryState.CANCELED, EventKind.CANCELED
-            why = {"reason": "removed from the list after the message was accepted"}
-        elif email in blocked:
-            state, kind = DeliveryState.SUPPRESSED, EventKind.SUPPRESSED
-            why = {"reason": blocked[email].reason, "detail": blocked[email].detail}
+    count, last = int(ids[0][0]), int(ids[0][1] or job.upto)
+    if count < BATCH:
+        last = job.upto
+    apart: list[_Apart] = []
+    absent: list[int] = []
+    scope = (job.list_id, job.reached, last)
+    for row in tx.rows(
+        f"SELECT id, email, status, status_ms FROM subscriber {_BY_ID[tx.dialect]}"
+        f" WHERE {_SCOPE} AND status <> ? ORDER BY id",
+        (*scope, int(SubscriberStatus.ACTIVE)),
+    ):
+        # Who had left the list before the message was accepted never was meant.
+        if row[3] < job.accepted_ms or row[2] not in _LEFT:
+            absent.append(row[0])
         else:
-            state = DeliveryState.QUEUED
-            if job.due_ms > now:
-                kind, why = EventKind.QUEUED, {"reason": "scheduled", "until_ms": job.due_ms}
-        rows.append(_Row(email, fields, state, kind, why))
-    return rows
+            apart.append(_Apart(row[0], row[1], *_LEFT[row[2]]))
+    known = {one.id for one in apart}.union(absent)
+    blocked = suppressions.check_list(tx, account_id=job.account_id, domain_id=job.domain_id, scope=scope)
+    apart += (
+        _Apart(id_, email, DeliveryState.SUPPRESSED, EventKind.SUPPRESSED, {"reason": why.reason, "detail": why.detail})
+        for id_, email, why in blocked
+        if id_ not in known
+    )
+    if job.ends_as is not None:
+        state = DeliveryState(job.ends_as)
+        ended = (state, _ENDINGS[state], {"reason": job.end_reason})
+        left_out = set(absent)
+        everybody = tx.rows(f"SELECT id, email FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE} ORDER BY id", scope)
+        apart = [_Apart(id_, email, *ended) for id_, email in everybody if id_ not in left_out]
+    return _Batch(job.reached, last, count, apart, absent)
 
 
-def _lanes(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row]) -> list[int]:
-    """The lane of each row: that of the message, or where the account has sending servers that of its own route."""
+def _first_of(tx: db.Transaction, job: _Expansion, batch: _Batch, most: int) -> _Batch:
+    """The beginning of the batch in which `most` simply get the message."""
+    out = [one.id for one in batch.apart] + batch.absent
+    # The first who has to wait; before them everybody is dealt with.
+    found = tx.rows(
+        f"SELECT id FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE}{_but(out)} ORDER BY id LIMIT 1 OFFSET ?",
+        (job.list_id, batch.first, batch.last, *out, most),
+    )
+    last = int(found[0][0]) - 1
+    sql = f"SELECT COUNT(*) FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE}"
+    return batch.until(last, int(tx.rows(sql, (job.list_id, batch.first, last))[0][0]))
+
+
+def _insert_others(tx: db.Transaction, job: _Expansion, batch: _Batch) -> None:
+    """From table to table: what never comes through this process costs it nothing."""
+    if not batch.others:
+        return
+    plan = _routing(tx, job)
+    out = [one.id for one in batch.apart] + batch.absent
+    scope = (job.list_id, batch.first, batch.last)
+    if plan is None:
+        _insert_in_lane(tx, job, job.lane_id, f"{_SCOPE}{_but(out)}", (*scope, *out))
+        return
+    sql = f"SELECT id, email FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE}{_but(out)}"
+    for lane_id, ids in _lanes(tx, job, plan, tx.rows(sql, (*scope, *out))).items():
+        _insert_in_lane(tx, job, lane_id, f"{_SCOPE} AND id IN ({','.join('?' * len(ids))})", (*scope, *ids))
+
+
+def _insert_in_lane(tx: db.Transaction, job: _Expansion, lane_id: int, where: str, values: Sequence[int]) -> None:
+    tx.execute(
+        f"INSERT INTO delivery ({_DELIVERY}) SELECT ?, ?, ?, email, fields, ?, 0, 0, ?, ?, ? FROM subscriber"
+        f" {_BY_ID[tx.dialect]} WHERE {where} ORDER BY id",
+        (
+            job.message_id, job.account_id, job.domain_id, int(DeliveryState.QUEUED), lane_id, job.due_ms,
+            job.expires_ms, *values,
+        ),
+    )  # fmt: skip
+
+
+def _routing(tx: db.Transaction, job: _Expansion) -> routes.Plan | None:
+    """By what each subscriber's way is chosen; None where the account has no sending servers to choose from."""
     table = routing_tables.of(job.account_id)
     found = table and tx.rows(
         "SELECT uuid, live, stream, from_addr, tags, size, headers FROM message WHERE id = ?", (job.message_id,)
     )
     if table is None or not found or not found[0][1]:
-        return [job.lane_id] * len(rows)
+        return None
     uuid, _, stream, sender, tags, size, headers = found[0]
     purpose, wish = orjson.loads(headers).get("routing", ("", ""))
     mail = routing_match.Mail(
@@ -180,54 +287,113 @@ def _lanes(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row]) -> list[in
         tuple(orjson.loads(tags)), size, job.list_id,
     )  # fmt: skip
     try:
-        plan = routes.Plan(table, mail, bytes(uuid), wish)
+        return routes.Plan(table, mail, bytes(uuid), wish)
     except errors.Invalid:  # the server that was asked for is gone by now
-        plan = routes.Plan(table, mail, bytes(uuid))
-    known: dict[str, int] = {}
-    lanes_: list[int] = []
-    for row in rows:
-        choice = plan.choose(row.rcpt) if row.state is DeliveryState.QUEUED else None
-        route = choice.route if choice is not None else lanes.ROUTE_DEFAULT
-        if route not in known:
-            key = (job.account_id, job.domain_id, int(stream), route)
-            known[route] = lanes.find_or_make(tx, key)
-        lanes_.append(known[route])
-    return lanes_
+        return routes.Plan(table, mail, bytes(uuid))
 
 
-def _insert(tx: db.Transaction, job: _Expansion, rows: Sequence[_Row], lanes_: Sequence[int]) -> list[int]:
-    """Insert the deliveries and return their ids, in their order."""
+def _lanes(
+    tx: db.Transaction, job: _Expansion, plan: routes.Plan, people: Sequence[tuple[int, str]]
+) -> dict[int, list[int]]:
+    """The subscribers of each lane: that of their own way, of the campaign where the message's lane is one's."""
+    ((stream, own),) = tx.rows("SELECT stream, endpoint_id FROM lane WHERE id = ?", (job.lane_id,))
+    by_route: dict[str, list[int]] = {}
+    for id_, email in people:
+        choice = plan.choose(email)
+        by_route.setdefault(choice.route if choice is not None else lanes.ROUTE_DEFAULT, []).append(id_)
+    return {
+        lanes.find_or_make(tx, (job.account_id, job.domain_id, stream, route, own)): ids
+        for route, ids in by_route.items()
+    }
+
+
+def _but(ids: Sequence[int]) -> str:
+    return f" AND id NOT IN ({','.join('?' * len(ids))})" if ids else ""
+
+
+def _insert_apart(tx: db.Transaction, job: _Expansion, rows: Sequence[_Apart]) -> list[int]:
+    """Insert the deliveries that have ended already, and return their ids, in their order."""
+    if not rows:
+        return []
     before = tx.rows("SELECT MAX(id) FROM delivery WHERE message_id = ?", (job.message_id,))[0][0] or 0
     for start in range(0, len(rows), _CHUNK):
         some = rows[start : start + _CHUNK]
-        values: list[Any] = []
-        for row, lane_id in zip(some, lanes_[start : start + _CHUNK], strict=True):
-            live = row.state is DeliveryState.QUEUED
-            values += (job.message_id, job.account_id, job.domain_id, row.rcpt, row.merge, int(row.state), 0, 0)
-            values += (lane_id if live else None, job.due_ms if live else None, job.expires_ms)
         tx.execute(
-            "INSERT INTO delivery (message_id, account_id, domain_id, rcpt, merge, state, fence, attempts, lane_id,"
-            f" due_ms, expires_ms) VALUES {','.join(['(?,?,?,?,?,?,?,?,?,?,?)'] * len(some))}",
-            values,
-        )
+            f"INSERT INTO delivery ({_DELIVERY}) VALUES {','.join(['(?,?,?,?,NULL,?,0,0,NULL,NULL,?)'] * len(some))}",
+            [
+                value
+                for row in some
+                for value in (
+                    job.message_id, job.account_id, job.domain_id, row.rcpt, int(row.state), job.expires_ms,
+                )
+            ],
+        )  # fmt: skip
     sql = "SELECT id FROM delivery WHERE message_id = ? AND id > ? ORDER BY id"
     return [int(row_id) for (row_id,) in tx.rows(sql, (job.message_id, before))]
 
 
-def _facts(
-    tx: db.Transaction, job: _Expansion, rows: Sequence[_Row], delivery_ids: Sequence[int], now: int
-) -> list[Fact]:
-    told = [(row, row.kind, made) for row, made in zip(rows, delivery_ids, strict=True) if row.kind is not None]
-    if not told:
+def _facts(tx: db.Transaction, job: _Expansion, batch: _Batch, made: Sequence[int], now: int) -> list[Fact]:
+    """Of whoever does not get the message, and of the others where its time has not come."""
+    scheduled = job.ends_as is None and job.due_ms > now and bool(batch.others)
+    if not batch.apart and not scheduled:
         return []
-    tags = orjson.loads(tx.rows("SELECT tags FROM message WHERE id = ?", (job.message_id,))[0][0])
-    return [
+    ((tags, origin),) = tx.rows("SELECT tags, origin FROM message WHERE id = ?", (job.message_id,))
+    tags = orjson.loads(tags)
+    facts = [
         Fact(
-            job.account_id, job.domain_id, kind, now, job.message_id, made, row.rcpt, data=row.why, tags=tags,
-            told=kind is not EventKind.FAILED,  # as where a queue is cleared
+            job.account_id, job.domain_id, row.kind, now, job.message_id, delivery_id, row.rcpt, data=row.why,
+            tags=tags, origin=origin,
+            told=row.kind is not EventKind.FAILED,  # as where a queue is cleared
         )
-        for row, kind, made in told
+        for row, delivery_id in zip(batch.apart, made, strict=True)
     ]  # fmt: skip
+    if scheduled:
+        # The last ones of the message but for those of above, which were inserted after them.
+        others = tx.rows(
+            "SELECT id, rcpt FROM delivery WHERE message_id = ? AND state = ? ORDER BY id DESC LIMIT ?",
+            (job.message_id, int(DeliveryState.QUEUED), batch.others),
+        )
+        why = {"reason": "scheduled", "until_ms": job.due_ms}
+        facts += (
+            Fact(
+                job.account_id, job.domain_id, EventKind.QUEUED, now, job.message_id, delivery_id, rcpt, data=why,
+                tags=tags, origin=origin,
+            )
+            for delivery_id, rcpt in reversed(others)
+        )  # fmt: skip
+    return facts
+
+
+def pause(tx: db.Transaction, *, message_id: int, paused: bool) -> None:
+    """Make no more deliveries of a message, or go on making them."""
+    tx.execute("UPDATE expansion SET paused = ? WHERE message_id = ? AND done_ms IS NULL", (paused, message_id))
+    if not paused:
+        tx.after_commit(lambda: jobs.ring(jobs.EXPAND), key=jobs.EXPAND)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a message to a list has got; `waiting` is what it waits for until `resume_ms`, '' for nothing."""
+
+    total: int
+    made: int
+    done: bool
+    resume_ms: int
+    waiting: str
+
+
+def progress(message_ids: Sequence[int]) -> dict[int, Progress]:
+    """By message; those that went to no list, or are past their retention, are left out."""
+    if not message_ids:
+        return {}
+    return {
+        row[0]: Progress(int(row[1]), int(row[2]), row[3] is not None, int(row[4]), row[5])
+        for row in db.rows(
+            "SELECT message_id, total, made, done_ms, resume_ms, waiting FROM expansion"
+            f" WHERE message_id IN ({','.join('?' * len(message_ids))})",
+            message_ids,
+        )
+    }
 
 
 def end(
@@ -244,8 +410,9 @@ def end(
     """
     column, value = ("message_id", message_id) if message_id is not None else ("domain_id", domain_id)
     done = tx.execute(
-        f"UPDATE expansion SET ends_as = ?, end_reason = ? WHERE {column} = ? AND done_ms IS NULL AND ends_as IS NULL",
-        (int(state), reason[:255], value),
+        "UPDATE expansion SET ends_as = ?, end_reason = ?, paused = ?, resume_ms = 0"
+        f" WHERE {column} = ? AND done_ms IS NULL AND ends_as IS NULL",
+        (int(state), reason[:255], False, value),
     )
     return int(done.rowcount)
 

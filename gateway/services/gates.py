@@ -255,9 +255,13 @@ def admit(tx: db.Transaction, prepared: Prepared) -> Admitted:
         found.count, found.upto = lists.audience(tx, account_id=caller.account_id, list_id=draft.list_id)
         if not found.count:
             raise errors.ListUnusable(what="list")
-    left = quotas.spend(tx, account_id=caller.account_id, plan=caller.plan, emails=found.count)
+    left = {} if draft.metered else quotas.spend(
+        tx, account_id=caller.account_id, plan=caller.plan, emails=found.count
+    )  # fmt: skip
     trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "rule": caller.plan.name, "left": left}
-    if not left:
+    if draft.metered:
+        trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "decision": "for_each", "rule": caller.plan.name}
+    elif not left:
         trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "decision": "unlimited", "rule": caller.plan.name}
     found.blocked = suppressions.check(
         tx, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=prepared.recipients

@@ -79,7 +79,7 @@ def release(*, caller: Caller, message_id: str, recipient: str = "") -> int:
             [
                 Fact(
                     message.account_id, message.domain_id, EventKind.QUEUED, now, message.id, delivery_id, rcpt,
-                    data=data, tags=message.tags,
+                    data=data, tags=message.tags, origin=message.origin,
                 )
                 for delivery_id, rcpt in found
             ],

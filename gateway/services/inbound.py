@@ -173,7 +173,7 @@ def _write(tx: db.Transaction, delivery_id: int, found: dsn.Report | _News | Non
         return Received("notice", delivery_id)
     if _known(tx, message_id, delivery_id, news.kind, state):
         return Received("repeated", delivery_id)
-    tags, metadata = tx.rows("SELECT tags, metadata FROM message WHERE id = ?", (message_id,))[0]
+    tags, metadata, origin = tx.rows("SELECT tags, metadata, origin FROM message WHERE id = ?", (message_id,))[0]
     if news.kind is not EventKind.DEFERRED:
         draw = suppression_rules.complained if news.kind is EventKind.COMPLAINED else suppression_rules.refused
         draw(
@@ -204,6 +204,7 @@ def _write(tx: db.Transaction, delivery_id: int, found: dsn.Report | _News | Non
         reply=news.reply,
         data=data,
         tags=orjson.loads(tags),
+        origin=origin,
     )
     ledger.record(tx, [fact])
     return Received(news.kind.word, delivery_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gateway import clock, ids
+from gateway import clock, ids, jobs
 from models import database as db
 from models.vocabulary import DeliveryState, LaneKind, Stream
 
@@ -19,7 +20,10 @@ LANES_A_CLAIM = 10
 ROUTE_DEFAULT = ""  # COMMANDPOST_DELIVERY
 ROUTE_TEST = "test"  # mail of test keys: captured, never sent
 
-_known: dict[tuple[int, int, int, str], int] = {}
+FOR_GOOD_MS = 2**62
+"""Until when a lane is paused that somebody has to let go."""
+
+_known: dict[tuple[int, int, int, str, int], int] = {}
 
 
 def forget() -> None:
@@ -27,26 +31,29 @@ def forget() -> None:
     _known.clear()
 
 
-def lane_id(*, account_id: int, domain_id: int, stream: Stream, route: str) -> int:
-    """The lane of an account × domain × stream × route; made, in a transaction of its own, when it is new."""
-    key = (account_id, domain_id, int(stream), route)
+def lane_id(*, account_id: int, domain_id: int, stream: Stream, route: str, own: int = 0) -> int:
+    """The lane of an account × domain × stream × route; made, in a transaction of its own, when it is new.
+
+    `own` is the number of a campaign that has one to itself, beside the shared one.
+    """
+    key = (account_id, domain_id, int(stream), route, own)
     known = _known.get(key)
     if known is None:
         known = _known[key] = db.in_transaction(lambda tx: find_or_make(tx, key))
     return known
 
 
-def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str]) -> int:
-    """The lane of an account, domain, stream and route, within a transaction that may still be taken back."""
+def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str, int]) -> int:
+    """The lane of an account, domain, stream, route and campaign, within a transaction that may be taken back."""
     values = (int(LaneKind.DELIVER), *key)
     ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
     tx.execute(
         f"{ignore} INTO lane (kind, account_id, domain_id, stream, route, endpoint_id, paused_until_ms, cause)"
-        " VALUES (?, ?, ?, ?, ?, 0, 0, '')",
+        " VALUES (?, ?, ?, ?, ?, ?, 0, '')",
         values,
     )
     found = tx.rows(
-        "SELECT id FROM lane WHERE kind=? AND account_id=? AND domain_id=? AND stream=? AND route=? AND endpoint_id=0",
+        "SELECT id FROM lane WHERE kind=? AND account_id=? AND domain_id=? AND stream=? AND route=? AND endpoint_id=?",
         values,
     )
     return int(found[0][0])
@@ -99,15 +106,73 @@ class Rounds:
 
 
 def ready_lanes(now_ms: int) -> list[tuple[int, int]]:
-    """(lane, stream) of every lane that is not paused and whose first delivery is due."""
+    """(lane, stream) of every lane that is not paused and whose first delivery is due.
+
+    Campaigns of a sender take one turn together, as if they stood in one lane: whose first has waited longest.
+    """
     force = "FORCE INDEX (delivery_lane_id_due_ms)" if db.dialect() == "mysql" else ""
     found = db.rows(
-        "SELECT l.id, l.stream, (SELECT d.due_ms FROM delivery d " + force + " WHERE d.lane_id = l.id"
-        " AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1) FROM lane l"
-        " WHERE l.kind = ? AND l.paused_until_ms <= ? ORDER BY l.id",
+        "SELECT l.id, l.stream, l.account_id, l.domain_id, l.route, l.endpoint_id, (SELECT d.due_ms"
+        f" FROM delivery d {force} WHERE d.lane_id = l.id AND d.due_ms IS NOT NULL ORDER BY d.due_ms LIMIT 1)"
+        " FROM lane l WHERE l.kind = ? AND l.paused_until_ms <= ? ORDER BY l.id",
         (int(LaneKind.DELIVER), now_ms),
     )
-    return [(lane, stream) for lane, stream, due_ms in found if due_ms is not None and due_ms <= now_ms]
+    ready: list[tuple[int, int]] = []
+    firsts: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for lane, stream, *sender, own, due_ms in found:
+        if due_ms is None or due_ms > now_ms:
+            continue
+        if not own:
+            ready.append((lane, stream))
+        elif (stream, *sender) not in firsts or due_ms < firsts[(stream, *sender)][0]:
+            firsts[(stream, *sender)] = (due_ms, lane)
+    ready += ((lane, key[0]) for key, (_, lane) in firsts.items())
+    return sorted(ready)
+
+
+def paused() -> frozenset[int]:
+    """Lanes of which nothing may leave now, whoever holds it."""
+    return frozenset(
+        lane
+        for (lane,) in db.rows(
+            "SELECT id FROM lane WHERE kind = ? AND paused_until_ms > ?", (int(LaneKind.DELIVER), clock.now_ms())
+        )
+    )
+
+
+_OWN = "kind = ? AND account_id = ? AND domain_id = ? AND endpoint_id = ?"
+
+
+def own_lanes(tx: db.Transaction, *, account_id: int, domain_id: int, own: int) -> list[int]:
+    """The lanes of one campaign: one, or where it goes over several sending servers one for each."""
+    values = (int(LaneKind.DELIVER), account_id, domain_id, own)
+    return [lane for (lane,) in tx.rows(f"SELECT id FROM lane WHERE {_OWN} ORDER BY id", values)]
+
+
+def hold(tx: db.Transaction, *, account_id: int, domain_id: int, own: int, cause: str) -> None:
+    """Hold what waits of a campaign; what a process has in memory goes back within a second."""
+    tx.execute(
+        f"UPDATE lane SET paused_until_ms = ?, cause = ? WHERE {_OWN}",
+        (FOR_GOOD_MS, cause[:255], int(LaneKind.DELIVER), account_id, domain_id, own),
+    )
+
+
+def let_go(tx: db.Transaction, *, account_id: int, domain_id: int, own: int) -> None:
+    tx.execute(
+        f"UPDATE lane SET paused_until_ms = 0, cause = '' WHERE {_OWN}",
+        (int(LaneKind.DELIVER), account_id, domain_id, own),
+    )
+    tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
+
+
+def drop_own(tx: db.Transaction, *, account_id: int, domain_id: int, own: int) -> bool:
+    """Take away the lanes of a campaign that is over; False where something waits in them still."""
+    found = own_lanes(tx, account_id=account_id, domain_id=domain_id, own=own)
+    for lane in found:
+        if tx.rows("SELECT 1 FROM delivery WHERE lane_id = ? LIMIT 1", (lane,)):
+            return False
+    tx.executemany("DELETE FROM lane WHERE id = ?", [(lane,) for lane in found])
+    return True
 
 
 def claim(

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import delivery_times, webhook_outbox
+from gateway.services import delivery_times, roll_ups, tallies, webhook_outbox
 from models import database as db
-from models.vocabulary import EventKind, FacetKind
+from models.vocabulary import EventKind, FacetKind, TallyFacet
 
 BEYOND = 0
 """Stands for a kind: recipients of an hour's accepted messages beyond the first of each."""
@@ -53,6 +53,8 @@ class Fact:
     tags: Sequence[str] = ()
     told: bool = True
     waited_ms: int | None = None  # delivered: since the message was accepted, or since its time had come
+    origin: str | None = None  # what sent the message; its events are counted for that too
+    firsts: Sequence[TallyFacet] = ()  # an open or click: of what it is the first for its delivery
 
 
 def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
@@ -83,6 +85,7 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     _tell(tx, facts, event_ids)
     _count(tx, facts)
     _count_facets(tx, facts, [row[8] for row in rows])
+    tallies.count(tx, facts)
 
 
 def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:
@@ -132,7 +135,7 @@ def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
         day = clock.day_number(fact.at_ms)
         for tag in _tags(fact):
             counts[(fact.domain_id, day, int(fact.kind), tag)] += 1
-    _add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
+    roll_ups.add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
 
 
 def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
@@ -161,7 +164,7 @@ def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence
         for facet, value in values:
             if value:
                 counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
-    _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+    roll_ups.add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
 
 
 def count_gone(tx: db.Transaction, events: Iterable[tuple[int, int, int]]) -> None:
@@ -169,30 +172,12 @@ def count_gone(tx: db.Transaction, events: Iterable[tuple[int, int, int]]) -> No
     counts: Counter[tuple[Any, ...]] = Counter()
     for domain_id, at_ms, kind in events:
         counts[(domain_id, int(FacetKind.GONE), clock.day_number(at_ms), "", kind)] += 1
-    _add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+    roll_ups.add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
 
 
 def _tags(fact: Fact) -> set[str]:
     """With '' for all of the domain."""
     return {"", *(tag[:_TAG_LENGTH] for tag in fact.tags)}
-
-
-def _add(tx: db.Transaction, table: str, key: Sequence[str], counts: Counter[tuple[Any, ...]]) -> None:
-    names = ", ".join(key)
-    update = (
-        f"ON CONFLICT ({names}) DO UPDATE SET n = n + excluded.n"
-        if tx.dialect == "sqlite"
-        else "ON DUPLICATE KEY UPDATE n = n + VALUES(n)"
-    )
-    # Sorted, so that two transactions meet on counters in one order and do not deadlock.
-    rows = sorted(counts.items())
-    mark = f"({','.join('?' * (len(key) + 1))})"
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
-        tx.execute(
-            f"INSERT INTO {table} ({names}, n) VALUES {','.join([mark] * len(some))} {update}",
-            [value for values, n in some for value in (*values, n)],
-        )
 
 
 _words: dict[tuple[str, str], int] = {}

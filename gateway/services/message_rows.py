@@ -32,6 +32,7 @@ class MessageRow:
     send_at_ms: int | None
     created_ms: int
     verdicts: list[dict[str, Any]]
+    origin: str | None = None  # what sent it: a campaign, an automation
 
 
 def find(*, caller: Caller, message_id: str) -> MessageRow:
@@ -43,15 +44,14 @@ def find(*, caller: Caller, message_id: str) -> MessageRow:
         raise _absent() from None
     found = db.rows(
         "SELECT m.id, m.account_id, m.domain_id, d.name, m.stream, m.live, m.from_addr, m.subject, m.tags, m.size,"
-        " m.send_at_ms, m.created_ms, m.verdicts FROM message m JOIN sender_domain d ON d.id = m.domain_id"
+        " m.send_at_ms, m.created_ms, m.verdicts, m.origin FROM message m JOIN sender_domain d ON d.id = m.domain_id"
         " WHERE m.uuid = ? AND m.account_id = ?",
         (uuid.bytes, caller.account_id),
     )
     if not found or caller.domain_id not in (None, found[0][2]):
         raise _absent()
-    id_, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, send_at, created, verdicts = (
-        found[0]
-    )
+    id_, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, *rest = found[0]
+    send_at, created, verdicts, origin = rest
     return MessageRow(
         id=id_,
         uuid=uuid,
@@ -67,6 +67,7 @@ def find(*, caller: Caller, message_id: str) -> MessageRow:
         send_at_ms=send_at,
         created_ms=created,
         verdicts=list(orjson.loads(verdicts or "[]")),
+        origin=origin,
     )
 
 

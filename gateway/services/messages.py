@@ -30,6 +30,7 @@ class Accepted:
     """What the sender is told: the message is stored and promised."""
 
     message_id: str  # UUID
+    row_id: int | None = None  # None where it is replayed
     replayed: bool = False  # an earlier request with the same idempotency key made it
     suppressed: list[str] = field(default_factory=list)
 
@@ -43,6 +44,14 @@ class _Placed:
     headers: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A draft that was checked and routed, to be stored in somebody's transaction."""
+
+    prepared: Prepared
+    placed: _Placed
+
+
 def accept(caller: Caller, draft: Draft) -> Accepted:
     """Check, route and store a draft; returns once it is durable.
 
@@ -54,9 +63,22 @@ def accept(caller: Caller, draft: Draft) -> Accepted:
     earlier = gates.answered(caller, draft)
     if earlier is not None:
         return Accepted(earlier, replayed=True)
+    ready = make_ready(caller, draft)
+    return in_shared_transaction(lambda tx: store(tx, ready))
+
+
+def make_ready(caller: Caller, draft: Draft) -> Ready:
+    """The first half of `accept`, outside a transaction; raises what the gates of `accept` raise."""
     prepared = gates.prepare(caller, draft, {})
-    placed = _place(prepared)
-    return in_shared_transaction(lambda tx: _store(tx, prepared, placed))
+    return Ready(prepared, _place(prepared))
+
+
+def store(tx: db.Transaction, ready: Ready) -> Accepted:
+    """The second half, in the transaction of whoever has more to write with the message.
+
+    Its last statements are those of the ledger. Raises what `accept` does.
+    """
+    return _store(tx, ready.prepared, ready.placed)
 
 
 def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> Accepted | None:
@@ -75,7 +97,11 @@ def _place(prepared: Prepared) -> _Placed:
         wanted.add(prepared.route)
     made = {
         route: lanes.lane_id(
-            account_id=caller.account_id, domain_id=prepared.sender.id, stream=draft.in_stream, route=route
+            account_id=caller.account_id,
+            domain_id=prepared.sender.id,
+            stream=draft.in_stream,
+            route=route,
+            own=draft.own_lane,
         )
         for route in wanted
     }
@@ -117,7 +143,7 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
     cursor = tx.execute(
         "INSERT INTO message (uuid, account_id, domain_id, api_key_id, smtp_login_id, stream, live, content_id,"
         " from_addr, subject, tags, headers, metadata, size, track_opens, track_links, send_at_ms, created_ms,"
-        " verdicts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " verdicts, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             uuid.bytes,
             caller.account_id,
@@ -138,6 +164,7 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
             draft.send_at_ms,
             prepared.now_ms,
             orjson.dumps(verdicts.ordered(prepared.trail)).decode(),
+            draft.origin,
         ),
     )
     message_id = int(cursor.lastrowid)
@@ -153,7 +180,7 @@ def _store(tx: db.Transaction, prepared: Prepared, placed: _Placed) -> Accepted:
     ledger.record(tx, _facts(tx, message_id, prepared, admitted))
     if prepared.due_ms <= prepared.now_ms and draft.list_id is None:
         tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
-    return Accepted(str(uuid), suppressed=admitted.suppressed)
+    return Accepted(str(uuid), message_id, suppressed=admitted.suppressed)
 
 
 def _expand(
@@ -171,6 +198,7 @@ def _expand(
         due_ms=prepared.due_ms,
         expires_ms=prepared.expires_ms,
         now_ms=prepared.now_ms,
+        metered=prepared.draft.metered,
     )
 
 
@@ -221,6 +249,7 @@ def _facts(tx: db.Transaction, message_id: int, prepared: Prepared, admitted: Ad
             rcpt=prepared.recipients[0] if len(prepared.recipients) == 1 else "",
             data=base,
             tags=tags,
+            origin=prepared.draft.origin,
         )
     ]
     scheduled = prepared.due_ms > prepared.now_ms
@@ -241,7 +270,7 @@ def _facts(tx: db.Transaction, message_id: int, prepared: Prepared, admitted: Ad
         facts.append(
             Fact(
                 sender.account_id, sender.id, kind, prepared.now_ms, message_id, deliveries[rcpt], rcpt,
-                data=data, tags=tags,
+                data=data, tags=tags, origin=prepared.draft.origin,
             )
         )  # fmt: skip
     return facts

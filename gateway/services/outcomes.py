@@ -81,6 +81,7 @@ class _Row:
     tags: list[str]
     metadata: dict[str, Any] | None
     since_ms: int | None  # when it was accepted, or when its time came
+    origin: str | None
 
 
 def apply(done: Sequence[Done]) -> None:
@@ -149,19 +150,20 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
             f" WHERE id IN ({','.join('?' * len(some))}) ORDER BY id{lock}",
             some,
         )
-    messages: dict[int, tuple[list[str], dict[str, Any] | None, int | None]] = {}
+    messages: dict[int, tuple[list[str], dict[str, Any] | None, int | None, str | None]] = {}
     wanted = sorted({row[2] for row in deliveries})
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
-        for message_id, tags, metadata, created_ms, send_at_ms in tx.rows(
-            f"SELECT id, tags, metadata, created_ms, send_at_ms FROM message WHERE id IN ({','.join('?' * len(some))})",
+        for message_id, tags, metadata, created_ms, send_at_ms, origin in tx.rows(
+            "SELECT id, tags, metadata, created_ms, send_at_ms, origin FROM message"
+            f" WHERE id IN ({','.join('?' * len(some))})",
             some,
         ):
             since_ms = max(created_ms, send_at_ms or 0)
-            messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None, since_ms)
+            messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None, since_ms, origin)
     for row in deliveries:
         if row[9] == DeliveryState.CLAIMED:
-            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None, None)))  # type: ignore[call-arg]
+            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None, None, None)))  # type: ignore[call-arg]
     return found
 
 
@@ -292,6 +294,7 @@ def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any])
         reply="" if kind is EventKind.DELIVERED else one.outcome.reply,
         data=data,
         tags=row.tags,
+        origin=row.origin,
         waited_ms=_waited_ms(one, row) if kind is EventKind.DELIVERED else None,
     )
 
@@ -344,7 +347,12 @@ def settle_in(
     if not live:
         return 0
     messages = sorted({row[1] for row in live})
-    tags = dict(tx.rows(f"SELECT id, tags FROM message WHERE id IN ({','.join('?' * len(messages))})", messages))
+    said = {
+        message_id: (orjson.loads(tags), origin)
+        for message_id, tags, origin in tx.rows(
+            f"SELECT id, tags, origin FROM message WHERE id IN ({','.join('?' * len(messages))})", messages
+        )
+    }
     tx.execute(
         f"UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id IN ({','.join('?' * len(live))})",
         (int(state), *(row[0] for row in live)),
@@ -354,7 +362,8 @@ def settle_in(
         [
             Fact(
                 account_id, domain_id, kind, now, message_id, delivery_id, rcpt,
-                data=data, tags=orjson.loads(tags.get(message_id, "[]")),
+                data=data, tags=said[message_id][0] if message_id in said else [],
+                origin=said[message_id][1] if message_id in said else None,
             )
             for delivery_id, message_id, account_id, domain_id, rcpt, _, _ in live
         ],

@@ -122,7 +122,7 @@ def _move(tx: db.Transaction, message: MessageRow, after: int, due_ms: int, expi
         [
             Fact(
                 message.account_id, message.domain_id, EventKind.QUEUED, now, message.id, delivery_id, rcpt,
-                data=data, tags=message.tags,
+                data=data, tags=message.tags, origin=message.origin,
             )
             for delivery_id, rcpt in found
         ],

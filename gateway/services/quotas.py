@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway import clock, errors
@@ -45,6 +46,42 @@ def spend(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> 
             raise kind(limit=limit, used=used - emails, period=period, retry_after=_left(now, column))
         left[column.removeprefix("emails_")] = limit - used
     return left
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """How many of the emails that were asked for may go now; `limit`, `period` and `until_ms` of what keeps others."""
+
+    emails: int
+    until_ms: int = 0
+    cause: str = ""
+
+
+def take(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> Granted:
+    """Count as many of `emails` as every limit still allows, none where one is used up; never raises.
+
+    For what waits for its quota instead of being refused.
+    """
+    now = clock.now()
+    periods: list[str] = []
+    granted = Granted(emails)
+    for column, form in _PERIODS:
+        limit = getattr(plan, column)
+        if limit is None:
+            continue
+        period = now.strftime(form)
+        periods.append(period)
+        tx.execute(_ADD[tx.dialect], (account_id, period, 0))  # holds the row: two never share the last ones
+        used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
+        left = max(0, limit - used)
+        if left < granted.emails or (left == granted.emails == 0):
+            until_ms = (int(now.timestamp()) + _left(now, column)) * 1000
+            word = column.removeprefix("emails_")
+            granted = Granted(left, until_ms, f"the plan allows {limit} emails a {word}")
+    if granted.emails:
+        for period in periods:
+            tx.execute(_ADD[tx.dialect], (account_id, period, granted.emails))
+    return granted
 
 
 def _left(now: datetime, column: str) -> int:

@@ -33,6 +33,20 @@ _FIND = (
 _INDEX = "suppression_account_id_address_domain_id_reason"
 _USE_INDEX = {"sqlite": f"INDEXED BY {_INDEX}", "mysql": f"FORCE INDEX ({_INDEX})"}
 
+LIST_SCOPE = "list_id = ? AND id > ? AND id <= ?"
+LIST_INDEX = {"sqlite": "INDEXED BY subscriber_list_id_id", "mysql": "FORCE INDEX (subscriber_list_id_id)"}
+# From the subscribers to the suppressions, never the other way: a list's part is short, a suppression list is not.
+_FIND_ON_LIST = {
+    name: (
+        f"SELECT {'STRAIGHT_JOIN ' if name == 'mysql' else ''}s.id, s.email, x.address, x.domain_id, x.reason,"
+        f" x.detail, x.message_id, x.created_ms, x.expires_ms, x.rule FROM subscriber s {LIST_INDEX[name]}"
+        f" {'JOIN' if name == 'mysql' else 'CROSS JOIN'} suppression x {_USE_INDEX[name]}"
+        " ON x.account_id = ? AND x.address = s.address AND x.domain_id IN (0, ?)"
+        " AND (x.expires_ms IS NULL OR x.expires_ms > ?) WHERE s.list_id = ? AND s.id > ? AND s.id <= ?"
+    )
+    for name in ("sqlite", "mysql")
+}
+
 _COLUMNS = (
     "account_id", "domain_id", "address", "reason", "detail", "message_id", "created_ms", "expires_ms", "rule", "mx",
 )  # fmt: skip
@@ -208,6 +222,23 @@ def check(
                 address, Suppressed(address, WHOLE_ACCOUNT, MANUAL, "simulated", None, 0, None, "simulator")
             )
     return blocked
+
+
+def check_list(
+    tx: db.Transaction, *, account_id: int, domain_id: int, scope: tuple[int, int, int]
+) -> list[tuple[int, str, Suppressed]]:
+    """Id and address of each on a list who must not be written to by this domain now, and why, by their ids.
+
+    `scope` is the list and the ids of its subscribers: behind the second up to the third. One query, whatever
+    its length.
+    """
+    sql = _FIND_ON_LIST[tx.dialect]
+    best: dict[int, tuple[str, Suppressed]] = {}
+    for id_, email, *row in tx.rows(sql, (account_id, domain_id, clock.now_ms(), *scope)):
+        found = Suppressed(*row)
+        if id_ not in best or _rank(found) < _rank(best[id_][1]):
+            best[id_] = (email, found)
+    return [(id_, *best[id_]) for id_ in sorted(best)]
 
 
 def _find(tx: db.Transaction | None, account_id: int, domain_id: int, addresses: list[str]) -> Iterator[Suppressed]:

@@ -17,7 +17,7 @@ from gateway.services import hit_spool, hit_verdicts, ledger
 from gateway.services.hit_spool import Sealed
 from gateway.services.ledger import Fact
 from models import database as db
-from models.vocabulary import DeliveryState, EventKind
+from models.vocabulary import DeliveryState, EventKind, TallyFacet
 
 HITS_MOST = 50
 """Opens of one delivery that become events, and clicks; the last of them says so, and further hits are let go."""
@@ -223,6 +223,7 @@ class _Delivery:
     tags: list[str]
     metadata: dict[str, Any] | None
     privacy: bool
+    origin: str | None = None
     delivered_ms: int | None = None
     counts: dict[EventKind, int] = field(default_factory=lambda: defaultdict(int))
     seen: set[tuple[EventKind, str]] = field(default_factory=set)
@@ -279,27 +280,36 @@ def _fact(hit: Hit, found: _Delivery, now: int) -> Fact:
         data["last_kept"] = True
     # The first hit of each link is told, and the first of a person where a machine was quicker.
     told = what not in found.seen or (human and what not in found.seen_human)
+    firsts = [
+        facet
+        for facet, known, counts in (
+            (TallyFacet.FIRST, found.seen, True),
+            (TallyFacet.HUMAN, found.seen_human, human),
+        )
+        if counts and not any(kind is hit.kind for kind, _ in known)
+    ]
     found.seen.add(what)
     if human:
         found.seen_human.add(what)
     return Fact(
         found.account_id, found.domain_id, hit.kind, now if late else hit.at_ms, found.message_id, found.id,
         found.rcpt, ip="" if found.privacy else hit.ip, data=data, tags=found.tags, told=told,
+        origin=found.origin, firsts=firsts,
     )  # fmt: skip
 
 
 def _deliveries(tx: db.Transaction, delivery_ids: Sequence[int]) -> dict[int, _Delivery]:
     marks = ",".join("?" * len(delivery_ids))
     found: dict[int, _Delivery] = {}
-    for id_, message_id, account_id, domain_id, rcpt, state, tags, metadata, privacy in tx.rows(
+    for id_, message_id, account_id, domain_id, rcpt, state, tags, metadata, privacy, origin in tx.rows(
         "SELECT d.id, d.message_id, d.account_id, d.domain_id, d.rcpt, d.state, m.tags, m.metadata,"
-        " s.tracking_privacy FROM delivery d JOIN message m ON m.id = d.message_id"
+        " s.tracking_privacy, m.origin FROM delivery d JOIN message m ON m.id = d.message_id"
         f" JOIN sender_domain s ON s.id = d.domain_id WHERE d.id IN ({marks})",
         delivery_ids,
     ):
         found[id_] = _Delivery(
             id_, message_id, account_id, domain_id, rcpt, state, orjson.loads(tags or "[]"),
-            orjson.loads(metadata) if metadata else None, bool(privacy),
+            orjson.loads(metadata) if metadata else None, bool(privacy), origin,
         )  # fmt: skip
     for id_, at_ms in tx.rows(
         "SELECT delivery_id, MIN(started_ms + ms) FROM attempt WHERE outcome = 'delivered'"

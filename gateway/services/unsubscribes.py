@@ -69,7 +69,7 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> 
     if account_id is None:
         return False
     sent = tx.rows(
-        "SELECT d.message_id, d.rcpt, m.tags, m.metadata, s.tracking_privacy FROM delivery d"
+        "SELECT d.message_id, d.rcpt, m.tags, m.metadata, s.tracking_privacy, m.origin FROM delivery d"
         " JOIN message m ON m.id = d.message_id JOIN sender_domain s ON s.id = d.domain_id"
         " WHERE d.id = ? AND d.domain_id = ?",
         (leaving.delivery_id, leaving.domain_id),
@@ -86,7 +86,7 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> 
     moved = _move(tx, account_id, leaving, SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED)
     if not (added or moved):
         return False
-    for message_id, rcpt, tags, metadata, privacy in sent:
+    for message_id, rcpt, tags, metadata, privacy, origin in sent:
         data: dict[str, Any] = {"method": method}
         if leaving.list_id:
             data["list"] = leaving.list_id
@@ -95,6 +95,7 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> 
         fact = Fact(
             account_id, leaving.domain_id, EventKind.UNSUBSCRIBED, clock.now_ms(), message_id, leaving.delivery_id,
             rcpt, ip="" if privacy else ip[:45], data=data, tags=orjson.loads(tags or "[]"),
+            origin=origin,
         )  # fmt: skip
         ledger.record(tx, [fact])
     return True

@@ -58,7 +58,12 @@ def end(tx: db.Transaction, found: Sequence[Waiting], state: DeliveryState, reas
         return
     now = clock.now_ms()
     messages = sorted({row.message_id for row in found})
-    tags = dict(tx.rows(f"SELECT id, tags FROM message WHERE id IN ({marks(messages)})", messages))
+    said = {
+        message_id: (orjson.loads(tags or "[]"), origin)
+        for message_id, tags, origin in tx.rows(
+            f"SELECT id, tags, origin FROM message WHERE id IN ({marks(messages)})", messages
+        )
+    }
     tx.execute(
         f"UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id IN ({marks(found)})",
         (int(state), *(row.id for row in found)),
@@ -71,7 +76,8 @@ def end(tx: db.Transaction, found: Sequence[Waiting], state: DeliveryState, reas
             Fact(
                 row.account_id, row.domain_id, EVENT_OF[state], now, row.message_id, row.id, row.rcpt,
                 data=doubtful if row.was == DeliveryState.CLAIMED else data,
-                tags=orjson.loads(tags.get(row.message_id) or "[]"),
+                tags=said[row.message_id][0] if row.message_id in said else [],
+                origin=said[row.message_id][1] if row.message_id in said else None,
                 told=state is not DeliveryState.FAILED,  # clearing a queue is nobody's refusal
             )
             for row in found
