@@ -57,6 +57,11 @@ def rfc3339(ms: int) -> str:
     return from_ms(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def rfc3339_ms(ms: int) -> str:
+    """`2023-01-01T12:00:00.000Z`, as the surfaces with camelCase names print it."""
+    return f"{from_ms(ms):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
 def sql_text(ms: int) -> str:
     """`2023-01-01 12:00:00` in UTC, as the command API prints creation dates."""
     return from_ms(ms).strftime("%Y-%m-%d %H:%M:%S")

@@ -24,6 +24,11 @@ def new_uuid() -> uuid.UUID:
     return uuid.UUID(int=uuid_utils.uuid7().int)
 
 
+def time_of(uuid_: uuid.UUID) -> int:
+    """When a version 7 UUID was made, in milliseconds since 1970 (RFC 9562 §5.7)."""
+    return uuid_.int >> 80
+
+
 def public_id(prefix: str, uuid_: uuid.UUID) -> str:
     """`msg_` and 26 characters of Crockford's base 32: sorts by time as the UUID does."""
     value = uuid_.int

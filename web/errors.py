@@ -63,7 +63,7 @@ def register(app: Flask) -> None:
         from web.rest import end_user
         from web.rest.end_user import door
 
-        if request.path.startswith(end_user.PATHS):
+        if request.path.startswith(tuple(f"{path}/" for path in end_user.PATHS)) or request.path in end_user.PATHS:
             return door.http_error(error)
         if error.code == 405 and request.path.startswith("/api.php"):
             refusal = envelope.no_method(request.method)

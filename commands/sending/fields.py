@@ -293,14 +293,19 @@ def idempotency_key(header: str | None, faults: Faults) -> str | None:
     """The key of an `Idempotency-Key` header, an RFC 8941 string or bare text."""
     if header is None:
         return None
+    key = parsed_key(header)
+    if key is None:
+        faults.other(f"Idempotency-Key should be 1 to {KEY_LENGTH} printable ASCII characters.")
+    return key
+
+
+def parsed_key(header: str) -> str | None:
+    """The key itself; None for what cannot be one."""
     key = header.strip()
     quoted = _QUOTED.match(key)
     if quoted:
         key = re.sub(r"\\(.)", r"\1", quoted[1])
-    if not _KEY.match(key) or len(key) > KEY_LENGTH:
-        faults.other(f"Idempotency-Key should be 1 to {KEY_LENGTH} printable ASCII characters.")
-        return None
-    return key
+    return key if _KEY.match(key) and len(key) <= KEY_LENGTH else None
 
 
 def fingerprint(params: Params) -> str:

@@ -101,15 +101,18 @@ _limiter = FixedWindowRateLimiter(_storage)
 
 
 def admit(caller: Caller) -> RateState:
-    """Count one request of the caller's key; raises `RateLimited(retry_after=, attempts=)` over the plan's rate.
+    """Count one request of the caller's key, or of its account.
 
+    Raises `RateLimited(retry_after=, attempts=)` over the plan's rate.
     The window starts with its first request. Without a limit nothing is counted.
     """
     limit = caller.plan.requests
     if limit is None:
         return RateState()
     window = caller.plan.request_window
-    who = f"key:{caller.key_id}" if caller.key_id is not None else f"account:{caller.account_id}"
+    # Maillayer's plans limit the account, all others a key.
+    by_key = caller.key_id is not None and caller.surface != "maillayer"
+    who = f"key:{caller.key_id}" if by_key else f"account:{caller.account_id}"
     number, expires_ms = _storage.count(f"rate:{who}", window)
     reset = max(1, -(-(expires_ms - clock.now_ms()) // 1000))
     if number > limit:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from gateway import clock
+from gateway import clock, errors
 from gateway.mail import dkim
+from gateway.mail.draft import Mailbox
 from gateway.services import domains
+from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import DOMAIN_ENABLED
 
@@ -114,6 +116,19 @@ def sender(domain_id: int) -> Sender | None:
 def of_address(*, account_id: int, domain: str) -> int | None:
     """The account's sender domain that a From address at `domain` belongs to: itself or the nearest parent."""
     return _of_address.get((account_id, domain))
+
+
+def for_address(caller: Caller, sender: Mailbox) -> Caller:
+    """The caller as the domain that the From address belongs to, where its key is of the whole account.
+
+    Raises `DomainNotVerified` where the account has none; whether it may send is for the gates.
+    """
+    if caller.domain_id is not None:
+        return caller
+    domain_id = of_address(account_id=caller.account_id, domain=sender.domain)
+    if domain_id is None:
+        raise errors.DomainNotVerified(f"The domain {sender.domain} is not verified for this account.", field="from")
+    return replace(caller, domain_id=domain_id)
 
 
 def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:

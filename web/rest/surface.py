@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import marshmallow as ma
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from commands.sender_keys import presented
 from gateway import errors
@@ -130,7 +130,7 @@ class Surface:
         caller = self.authenticate()
         chosen = _chosen(siblings, caller)
         rates.show(limits.admit(caller))
-        data = reading.read(request, fold=False)
+        data = g.payload = reading.read(request, fold=False)
         found, warnings = _read(chosen.params, data, strict=caller.strict)
         answer = chosen.handler(caller, found, **values)
         if isinstance(answer, Response):
