@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
+
 from cli import logs
 from cli.answer import Failed
 from cli.parts import load
-from gateway import config
-from gateway.services import identity, schema, users
+from gateway import config, errors
+from gateway.services import audit_calls, identity, schema, users
 from gateway.services.identity import Caller
 from models import database as db
 
@@ -48,6 +51,15 @@ def ensure_schema(found: config.Settings) -> None:
         raise Failed("migrations_pending", f"migrations are pending ({', '.join(waiting)}): run `commandpost migrate`")
 
 
+_READING = frozenset(
+    {
+        "list", "show", "held", "export", "feed", "explain", "stats", "deliveries", "attempts", "undos", "doctor",
+        "health", "settings", "verify", "head", "records",
+    }
+)  # fmt: skip
+"""Verbs that change nothing; every other one goes to the audit log."""
+
+
 @contextmanager
 def store() -> Iterator[config.Settings]:
     """Settings and a usable database; bells of the work inside are rung before it ends."""
@@ -55,11 +67,39 @@ def store() -> Iterator[config.Settings]:
     logs.configure(found, level="debug" if found.log_level == "debug" else "warning")
     connect(found)
     ensure_schema(found)
+    call = audit_calls.begin("cli", actor=f"cli:{_user()}")
     try:
         yield found
         load("tasks.ringer:flush")()
+    except Exception as error:
+        call.result, call.code = audit_calls.FAILED, type(error).__name__
+        if isinstance(error, errors.GatewayError):
+            call.result, call.code = audit_calls.REFUSED, error.slug
+        raise
     finally:
+        _tell(call)
         db.close()
+
+
+def _tell(call: audit_calls.Call) -> None:
+    """A verb that may change something goes to the audit log."""
+    audit_calls.end()
+    context = click.get_current_context(silent=True)
+    words = context.command_path.split() if context is not None else []
+    if not words or words[-1] in _READING or context is None:
+        return
+    call.action = " ".join(words)
+    email = context.params.get("email")
+    account = db.rows("SELECT id FROM account WHERE email = ?", (email,)) if isinstance(email, str) else []
+    call.account_id = account[0][0] if account else 0
+    audit_calls.keep(call)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its number
+        return str(os.getuid())
 
 
 def caller(email: str) -> Caller:

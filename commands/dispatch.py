@@ -13,10 +13,26 @@ from commands.envelope import Answer
 from commands.registry import Command, Needs, Refused, Visitor
 from commands.schema import UNDOCUMENTED
 from gateway import errors
-from gateway.services import identity
+from gateway.services import audit_calls, audit_redaction, identity
+from gateway.services.audit_calls import Call
 from models.database import StoreUnavailable
 
 _log = logging.getLogger("commandpost.commands")
+_OBJECTS = {
+    "messageid": "message",
+    "webhookdeliveryid": "webhook_delivery",
+    "webhookid": "webhook",
+    "apiid": "key",
+    "apikeyid": "key",
+    "smtpid": "smtp",
+    "subscriberid": "subscriber",
+    "listid": "list",
+    "templateid": "template",
+    "limitid": "limit",
+    "domainid": "domain",
+    "senderdomainid": "domain",
+}
+"""Parameters that name what a command is about, the nearest first."""
 _CALLS = Counter("commandpost_commands", "Commands answered, by name and outcome", ["command", "outcome"])
 
 
@@ -26,12 +42,26 @@ def dispatch(
     """Answer one request whose names are in lower case; never raises. `headers` are those of HTTP."""
     name = _text(fields, "command")
     command = registry.find(name) if name else None
+    call = audit_calls.current()
     if command is None:
         answer = envelope.no_command(name[:255])
     else:
         answer = _answer(command, fields, Visitor(ip, headers or {}), request_id)
+        if call is not None:
+            _tell(call, command, fields, answer)
     _CALLS.labels(command.name if command else "unknown", answer.outcome).inc()
     return answer
+
+
+def _tell(call: Call, command: Command, fields: Mapping[str, Any], answer: Answer) -> None:
+    """What the audit log is to say of the call; nothing of what it was given but the number of its object."""
+    call.action, call.result = command.name, answer.outcome
+    if answer.outcome != "ok":
+        call.code = str(answer.body.get("ErrorCode", ""))[:64]
+    if not call.what:
+        found = next((name for name in _OBJECTS if isinstance(fields.get(name), (str, int)) and fields[name]), None)
+        if found is not None:
+            call.what = audit_redaction.text(f"{_OBJECTS[found]}:{fields[found]}")[:190]
 
 
 def _answer(command: Command, fields: Mapping[str, Any], visitor: Visitor, request_id: str) -> Answer:

@@ -309,6 +309,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("KEEP_BODY_DAYS", "30", _integer(0, 36500), "how many days bodies are kept, where an account says nothing"),
     Setting("KEEP_METADATA_DAYS", "365", _integer(1, 36500), "how many days the rest of a message and its events are"),
     Setting("KEEP_COUNTER_DAYS", "1100", _integer(1, 36500), "how many days the counters are; never less than that"),
+    Setting("KEEP_AUDIT_DAYS", "365", _integer(1, 36500), "how many days the entries of the audit log are kept"),
     Setting("IN_DOUBT", "retry", _text, "retry or hold: a delivery whose reply was lost in a crash"),
     Setting("JOURNAL_SYNC", "0", _boolean, "1 syncs the delivery journal to disk before every DATA"),
     Setting("CORS_ORIGINS", "", _origins, "origins that browsers may call the API from"),
@@ -382,6 +383,7 @@ class Settings:
     keep_body_days: int
     keep_metadata_days: int
     keep_counter_days: int
+    keep_audit_days: int
     in_doubt: str
     journal_sync: bool
     cors_origins: tuple[str, ...]

@@ -17,6 +17,7 @@ HOUSEKEEPING = "housekeeping"
 SEARCH = "search"
 DOMAINS = "domains"
 HITS = "hits"
+AUDIT = "audit"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

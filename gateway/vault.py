@@ -100,3 +100,8 @@ def check(purpose: str, data: bytes, mac: bytes) -> bool:
     """Whether `mac` was made by `sign` under any current secret; constant time."""
     good = [hmac.new(_key(s, purpose), data, hashlib.sha256).digest()[: len(mac)] for s in _current()]
     return len(mac) >= 8 and any(hmac.compare_digest(mac, g) for g in good)
+
+
+def seeds(purpose: str) -> list[bytes]:
+    """32 bytes for the signing key of that purpose under every current secret, newest first."""
+    return [_key(s, purpose) for s in _current()]

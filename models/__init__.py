@@ -2,6 +2,7 @@
 
 from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyUse
+from models.audit import AuditEntry, AuditHead, AuditSpool
 from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
@@ -29,6 +30,9 @@ DURABLE = (
     ApiKey,
     Attempt,
     Campaign,
+    AuditEntry,
+    AuditHead,
+    AuditSpool,
     CapturedMail,
     Clearance,
     Content,
@@ -88,6 +92,9 @@ __all__ = [
     "Allowed",
     "ApiKey",
     "Attempt",
+    "AuditEntry",
+    "AuditHead",
+    "AuditSpool",
     "Campaign",
     "CapturedMail",
     "Clearance",

@@ -101,6 +101,15 @@ class NoticeKind(StrEnum):
     ADDRESS_ERASED = "address.erased"  # of a recipient that asked for it nothing is left but a pseudonym
 
 
+class AuditKind(IntEnum):
+    CALL = 1  # somebody asked for something, and what became of it
+    CHANGE = 2  # something is different from now on
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
 class LaneKind(IntEnum):
     DELIVER = 1
     WEBHOOK = 2
@@ -176,6 +185,8 @@ PERMISSIONS = (
         )
         for verb in ("read", "write")
     ),
+    "read:analytics",
+    "read:audit",
 )
 """What a key of the command API may be limited to; `read` and `write` stand for all of theirs."""
 

@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from gateway import errors
-from gateway.services import smtps
+from gateway.services import audit_calls, smtps
 from smtp.protocol import Connection, reply
 
 MAX_FAILURES = 3
@@ -53,6 +53,7 @@ async def log_in(server: Connection, session: Any, envelope: Any, args: list[str
 def _authenticate(username: str, password: str, ip: str) -> tuple[smtps.Login, int]:
     """The login and the recipients that its plan allows one message."""
     login = smtps.authenticate(username=username, password=password, ip=ip)
+    audit_calls.logged_in(account_id=login.account_id, username=username, ip=ip)
     return login, smtps.most_recipients(login)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway import config
 from gateway.mail import parse
-from gateway.services import certificates, pulse
+from gateway.services import audit_calls, audit_chain, certificates, pulse
 from models import database as db
 from smtp.inbound import Inbound
 from smtp.protocol import Door
@@ -107,6 +107,7 @@ async def _serve(settings: config.Settings) -> None:
     await server.start()
     ticked = time.monotonic()
     beating = pulse.start("smtp", lambda: time.monotonic() - ticked < _STALE_SECONDS)
+    neglected = audit_calls.place.look_after(audit_chain.run)
     try:
         while not ended.is_set():
             ticked = time.monotonic()
@@ -116,6 +117,7 @@ async def _serve(settings: config.Settings) -> None:
                 continue
     finally:
         beating.set()
+        neglected.set()
         await server.stop()
 
 

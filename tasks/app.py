@@ -25,6 +25,7 @@ QUEUE_OF = {
     jobs.SEARCH: ASIDE,
     jobs.DOMAINS: ASIDE,
     jobs.HITS: ASIDE,
+    jobs.AUDIT: ASIDE,
 }
 EXPIRES = 60
 """Seconds after which a bell says nothing any more. It is told by the ringer's clock and judged by the worker's, so

@@ -20,6 +20,7 @@ SCHEDULE = {
     jobs.SEARCH: 3.0,
     jobs.DOMAINS: 60.0,
     jobs.HITS: 5.0,
+    jobs.AUDIT: 5.0,
 }
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 

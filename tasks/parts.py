@@ -19,6 +19,7 @@ from gateway.services import deliveries, health, pulse
 from models import database as db
 
 # The tasks register themselves; imported here, they are warm before a part is forked.
+from tasks import audit as _audit  # noqa: F401
 from tasks import clear as _clear  # noqa: F401
 from tasks import deliver as _deliver  # noqa: F401
 from tasks import domains as _domains  # noqa: F401

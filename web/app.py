@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import config, ids
 from models import database as db
-from web import cors, errors, health, metrics, openapi, rates, rest, tracking, unsubscribe
+from web import audit, cors, errors, health, metrics, openapi, rates, rest, tracking, unsubscribe
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
@@ -50,6 +50,7 @@ def create_app() -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=0)  # type: ignore[method-assign]
 
     app.before_request(_begin)
+    audit.register(app)
     errors.register(app)
     metrics.register(app)
     if settings.cors_origins:

@@ -11,7 +11,7 @@ from gunicorn.glogging import Logger
 
 from gateway import config
 from gateway.process import die_with_parent
-from gateway.services import pulse, tracking
+from gateway.services import audit_calls, audit_chain, hit_spool, pulse, tracking
 from models import database as db
 from web.app import create_app
 
@@ -68,7 +68,8 @@ def _after_fork(_server: Any, worker: Any) -> None:
 
 def _serving(_worker: Any) -> None:
     pulse.start("web")
-    tracking.drain_neglected()
+    hit_spool.look_after(tracking.drain)
+    audit_calls.place.look_after(audit_chain.run)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import time
 
 from gateway import clock
 from gateway.services import (
+    audit_chain,
     contents,
     destination_past,
     erasures,
@@ -57,6 +58,7 @@ def sweep(seconds: float) -> int:
         _destination_minutes,
         expired.collect,
         erasures.collect,
+        audit_chain.collect,
     ):
         more = True
         while more and time.monotonic() < end:

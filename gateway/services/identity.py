@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gateway import clock, errors, vault
-from gateway.services import scratchpad
+from gateway.services import audit_calls, scratchpad
 from models import database as db
 from models.vocabulary import ACCOUNT_DISABLED, ROLE_OPERATOR
 
@@ -134,6 +134,7 @@ def authenticate(
         caller = _usable(_key(api_key, sender=False))
     if caller is None:
         raise errors.NotAuthenticated
+    audit_calls.authenticated(caller)
     return caller
 
 
@@ -154,6 +155,7 @@ def authenticate_sender(*, keys: Sequence[str], surfaces: Collection[str] = (OCT
             found.append(caller)
     if not found or len({caller.domain_id for caller in found}) > 1:
         raise errors.NotAuthenticated
+    audit_calls.authenticated(found[0])
     return found[0]
 
 
@@ -165,6 +167,7 @@ def authenticate_key(*, key: str, surfaces: Collection[str]) -> Caller:
     for sender in (True, False):
         caller = _usable(_key(key, sender=sender, surfaces=surfaces)) if key else None
         if caller is not None:
+            audit_calls.authenticated(caller)
             return caller
     raise errors.NotAuthenticated
 

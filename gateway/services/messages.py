@@ -9,7 +9,7 @@ import orjson
 
 from gateway import jobs
 from gateway.mail.draft import Draft, Mailbox
-from gateway.services import contents, expansions, gates, idempotency, lanes, ledger, retention, verdicts
+from gateway.services import audit_calls, contents, expansions, gates, idempotency, lanes, ledger, retention, verdicts
 from gateway.services.gates import Admitted, Prepared
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
@@ -62,9 +62,12 @@ def accept(caller: Caller, draft: Draft) -> Accepted:
     """
     earlier = gates.answered(caller, draft)
     if earlier is not None:
+        audit_calls.about(f"message:{earlier}")
         return Accepted(earlier, replayed=True)
     ready = make_ready(caller, draft)
-    return in_shared_transaction(lambda tx: store(tx, ready))
+    accepted = in_shared_transaction(lambda tx: store(tx, ready))
+    audit_calls.about(f"message:{accepted.message_id}")
+    return accepted
 
 
 def make_ready(caller: Caller, draft: Draft) -> Ready:

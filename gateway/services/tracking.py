@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ import orjson
 
 from gateway import clock, jobs
 from gateway.services import hit_spool, hit_verdicts, ledger
-from gateway.services.hit_spool import Sealed
 from gateway.services.ledger import Fact
+from gateway.services.spool import Sealed
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, TallyFacet
 
@@ -29,7 +28,6 @@ _SEAL_MS = 1000
 _BATCH = 200
 _AHEAD = 5000
 _TICK_S = 0.2
-_NEGLECTED_S = 10.0
 _AGENT = 512
 _PURPOSE = 64
 _LATE_MS = 300_000
@@ -107,33 +105,6 @@ def drain(seconds: float) -> int:
                 break
             time.sleep(_TICK_S)
     return count
-
-
-def drain_neglected() -> threading.Event:
-    """Drain in the background what no worker of this host does: the web part may have a host of its own.
-
-    Set the event to end it.
-    """
-    stop = threading.Event()
-    threading.Thread(target=_look_after, args=(stop,), name="hits", daemon=True).start()
-    return stop
-
-
-def _look_after(stop: threading.Event) -> None:
-    before: frozenset[tuple[str, int]] = frozenset()
-    while not stop.wait(_NEGLECTED_S):
-        try:
-            now = hit_spool.files()
-            if before & now:  # as long as workers come by, no file stays
-                drain(_NEGLECTED_S)
-                now = hit_spool.files()
-            before = now
-        except db.StoreUnavailable as error:
-            _log.warning("hits_postponed", extra={"cause": str(error)})
-        except Exception:
-            _log.exception("hits_not_drained")
-        finally:
-            db.close()
 
 
 def _flush(file: Sealed, later: Sequence[Sealed]) -> int:

@@ -20,6 +20,7 @@ from gateway.services import (
     hit_spool,
     messages,
     rendering,
+    spool,
     statistics,
     tracking,
     tracking_links,
@@ -147,11 +148,11 @@ def test_a_crash_between_commit_and_removal_counts_nothing_twice(monkeypatch: py
     class Killed(BaseException):
         pass
 
-    def die(self: hit_spool.Sealed) -> None:
+    def die(self: spool.Sealed) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(hit_spool.Sealed, "remove", die)
+        patched.setattr(spool.Sealed, "remove", die)
         with pytest.raises(Killed):
             tracking.drain(1)
     assert (len(_events()), len(hit_spool.sealed())) == (3, 1)
@@ -279,8 +280,8 @@ def test_a_reader_that_was_overtaken_leaves_the_file(monkeypatch: pytest.MonkeyP
 def test_what_no_worker_of_the_host_drains_the_web_part_does(monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = _delivered(cast.sender())
     _hit(delivery)
-    monkeypatch.setattr(tracking, "_NEGLECTED_S", 0.1)
-    stop = tracking.drain_neglected()
+    monkeypatch.setattr(spool, "_NEGLECTED_S", 0.1)
+    stop = hit_spool.look_after(tracking.drain)
     try:
         end = time.monotonic() + 20
         while not _events() or hit_spool.waiting():

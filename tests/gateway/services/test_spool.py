@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.services import hit_spool
+from gateway.services import hit_spool, spool
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -23,11 +23,11 @@ def _read_all() -> list[bytes]:
 
 
 def test_threads_write_while_it_is_sealed() -> None:
-    spool = hit_spool.Spool(hit_spool.folder())
+    mine = spool.Spool(hit_spool.folder())
 
     def write(who: int) -> None:
         for number in range(300):
-            assert spool.append(b"%d-%d" % (who, number))
+            assert mine.append(b"%d-%d" % (who, number))
 
     threads = [threading.Thread(target=write, args=(who,)) for who in range(4)]
     for thread in threads:
@@ -42,8 +42,8 @@ def test_threads_write_while_it_is_sealed() -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from gateway.services import hit_spool
-spool = hit_spool.Spool(Path(sys.argv[1]))
+from gateway.services.spool import Spool
+spool = Spool(Path(sys.argv[1]))
 n = 0
 while True:
     spool.append(b"%s-%d" % (sys.argv[2].encode(), n))
@@ -72,7 +72,7 @@ def test_what_a_killed_process_wrote_stays(tmp_path: Path) -> None:
 
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hit_spool, "FILE_MOST", 100)
+    monkeypatch.setattr(spool, "FILE_MOST", 100)
     kept = [hit_spool.append(b"x" * 30) for _ in range(5)]
     assert kept == [True, True, True, False, False]
     hit_spool.seal()
