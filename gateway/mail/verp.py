@@ -42,6 +42,21 @@ def decode(address: str) -> int | None:
     return int.from_bytes(number, "big")
 
 
+def token(mail_from: str) -> str:
+    """The token of a return path, letters and digits only, for providers that carry no envelope sender of ours.
+
+    '' where the address is none of `encode`'s form.
+    """
+    local = mail_from.rpartition("@")[0]
+    found = local[len(PREFIX) :]
+    return found if local.startswith(PREFIX) and found.isalnum() and found.isascii() else ""
+
+
+def decode_token(text: str) -> int | None:
+    """The delivery that a token names, None unless we made it."""
+    return decode(f"{PREFIX}{text}@-")
+
+
 def find(text: str) -> int | None:
     """The delivery of the first genuine return path among the first of a text, None without one."""
     found = (decode(match[0]) for match in islice(_PATH.finditer(text), _TRIED))

@@ -110,7 +110,7 @@ def check(url: str, allow: Networks) -> Target:
     """
     target = parse(url)
     try:
-        addresses = _addresses(target.host)
+        addresses = addresses_of(target.host)
     except DnsUnavailable:
         return target
     if not all(is_reachable(address, allow) for address in addresses):
@@ -140,7 +140,7 @@ def _call(
     except (HTTPError, OSError, ValueError) as error:
         late = time.monotonic() >= deadline
         reached = not isinstance(error, (NewConnectionError, ConnectTimeoutError, SSLError))
-        reply = Reply(None, f"no answer in {seconds:g} s" if late else _reason(error), reached=reached)
+        reply = Reply(None, f"no answer in {seconds:g} s" if late else reason(error), reached=reached)
     finally:
         _own().watchdog.disarm()
     ms = int((time.monotonic() - started) * 1000)
@@ -150,7 +150,7 @@ def _call(
 def _send(
     method: str, target: Target, body: bytes | None, headers: Mapping[str, str], allow: Networks, deadline: float
 ) -> Reply:
-    addresses = _addresses(target.host)
+    addresses = addresses_of(target.host)
     if not addresses:
         return Reply(None, f"{target.host} has no address")
     if not all(is_reachable(address, allow) for address in addresses):
@@ -222,7 +222,7 @@ def _exchange(
     return Reply(
         status,
         body=answer[:ANSWER_SIZE],
-        retry_after=_seconds(retry_after),
+        retry_after=retry_after_s(retry_after),
         reached=True,
         media_type=media_type,
         cut=broken or len(answer) > ANSWER_SIZE,
@@ -244,13 +244,14 @@ def _ascii_host(host: str) -> str:
     return host
 
 
-def _addresses(host: str) -> list[str]:
+def addresses_of(host: str) -> list[str]:
+    """Where a host of a `Target` leads; raises `DnsUnavailable`."""
     if literal(host) is not None:
         return [host]
     return resolver().addresses(host)
 
 
-def _seconds(value: str | None) -> int | None:
+def retry_after_s(value: str | None) -> int | None:
     """Retry-After (RFC 9110 §10.2.3) in seconds, at most a day."""
     if not value:
         return None
@@ -264,7 +265,7 @@ def _seconds(value: str | None) -> int | None:
         return None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     if isinstance(error, NewConnectionError):
         cause = error.__cause__
         return f"not reached: {(cause.strerror if isinstance(cause, OSError) else None) or cause or 'no connection'}"
@@ -312,6 +313,14 @@ class _Watchdog:
                         sock.shutdown(socket.SHUT_RDWR)
 
 
+def watch(deadline: float | None) -> None:
+    """Shut what this thread has on the wire at that monotonic time; None: it is done."""
+    if deadline is None:
+        _own().watchdog.disarm()
+    else:
+        _own().watchdog.set_deadline(deadline)
+
+
 class _Watched:
     """Mixin of both connection classes: shows the watchdog a duplicate of the socket.
 
@@ -352,20 +361,20 @@ class _Watched:
         super().close()  # type: ignore[misc]
 
 
-class _HttpConnection(_Watched, HTTPConnection):
+class HttpConnection(_Watched, HTTPConnection):
     pass
 
 
-class _HttpsConnection(_Watched, HTTPSConnection):
+class HttpsConnection(_Watched, HTTPSConnection):
     pass
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
+    ConnectionCls = HttpConnection
 
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
+    ConnectionCls = HttpsConnection
 
 
 class _Pools:
@@ -398,13 +407,13 @@ class _Pools:
             address,
             target.port,
             maxsize=_POOL_SIZE,
-            ssl_context=_tls_context(),
+            ssl_context=tls_context(),
             server_hostname=name,
         )
 
 
 @functools.lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(certifi.where())  # slim systems have no store of their own

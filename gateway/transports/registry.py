@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gateway.config import Settings
 from gateway.transports import mta_sts
 from gateway.transports.base import Transport
 from gateway.transports.capture import Capture, Store
+from gateway.transports.mailgun import Mailgun
 from gateway.transports.mx import Direct
 from gateway.transports.null import Null
+from gateway.transports.provider import Provider
+from gateway.transports.provider_fields import Fields
+from gateway.transports.resend import Resend
+from gateway.transports.sendgrid import Sendgrid
+from gateway.transports.ses import Ses
 from gateway.transports.smarthost import Smarthost
+
+PROVIDERS = {provider.kind: provider for provider in (Ses, Mailgun, Sendgrid, Resend)}
+"""By the word for the kind of a sending server."""
+
+_HOOK_FIELDS = {
+    "ses": ("config", ("topic_arn", "sns_endpoint")),
+    "mailgun": ("credentials", ("webhook_signing_key",)),
+    "sendgrid": ("config", ("webhook_public_key",)),
+    "resend": ("credentials", ("webhook_secret",)),
+}
+"""What only the hook of a server needs; `services.provider_hooks` reads it."""
 
 
 def build(
@@ -35,3 +55,34 @@ def build(
     if spec.startswith(("smtp://", "smtps://")):
         return Smarthost(spec, hostname=settings.hostname, allow=None if trusted else settings.delivery_allow)
     raise ValueError("should be capture, direct, null or smtp://[user:password@]host:port")
+
+
+def build_provider(
+    kind: str,
+    config: Mapping[str, Any],
+    credentials: Mapping[str, Any],
+    settings: Settings,
+    *,
+    name: str = "",
+    reports: bool = False,
+) -> Provider:
+    """The transport of a sending server of `PROVIDERS`; ValueError that begins with the field for what it cannot use.
+
+    `name` is what attempts are recorded under, at most 64 characters, and has to be the server's alone: connections
+    and limits hang on it. Without one it is the kind and the host of the API. `reports`: the provider tells what
+    becomes of a message, so that one it took is handed over and not delivered yet. An endpoint at a private address
+    is reached only where COMMANDPOST_DELIVERY_ALLOW has it.
+    """
+    made = PROVIDERS.get(kind)
+    if made is None:
+        raise ValueError(f"kind: should be one of {', '.join(PROVIDERS)}")
+    fields = Fields(config, credentials)
+    side, names = _HOOK_FIELDS[kind]
+    for field in names:
+        if side == "config":
+            fields.text(field)
+        else:
+            fields.secret(field, default="")
+    provider = made(fields, name=name, allow=settings.delivery_allow, seconds=fields.seconds(), reports=reports)
+    fields.finish()
+    return provider

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.dns import names
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.smtp_client import SmtpClient, meaning
 from gateway.transports.smtp_reply import Broken, Reply
-from gateway.transports.submittable import END, stuffed
+from gateway.transports.submittable import END, on_the_wire, stuffed
 
 _LAST_WORDS = 1.0
 """Seconds to wait for what a server says when it hung up in the middle of a message."""
@@ -41,7 +40,7 @@ def hand_over(client: SmtpClient, *, mail_from: str, rcpt: str, message: bytes, 
 
     Afterwards the client is closed unless it can take another message. What `on_data` raises is passed on.
     """
-    mail_from, rcpt = _on_the_wire(mail_from), _on_the_wire(rcpt)
+    mail_from, rcpt = on_the_wire(mail_from), on_the_wire(rcpt)
     parameters = _parameters(client, mail_from, rcpt, message)
     if isinstance(parameters, Outcome):
         return parameters
@@ -85,17 +84,6 @@ def _parameters(client: SmtpClient, mail_from: str, rcpt: str, message: bytes) -
     if addresses_need_it or (client.has_extn("smtputf8") and not _is_ascii_header(message)):
         parameters += " SMTPUTF8"
     return parameters
-
-
-def _on_the_wire(address: str) -> str:
-    """With the domain in A-labels where that makes all of it ASCII: then no server needs SMTPUTF8 for it."""
-    local, at, domain = address.rpartition("@")
-    if address.isascii() or not local.isascii():
-        return address
-    try:
-        return f"{local}{at}{names.a_labels(domain)}"
-    except UnicodeError:
-        return address
 
 
 def _is_ascii_header(message: bytes) -> bool:

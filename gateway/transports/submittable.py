@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.dns import names
 from gateway.transports.outcome import Outcome, Result
 
 _UNQUOTED = r"[^\s\"<>@\\,;:()\[\]\x00-\x1f\x7f]+"
@@ -38,6 +39,17 @@ def unsendable(mail_from: str, rcpt: str, message: bytes) -> Outcome | None:
     if has_bare_bytes(message):
         return Outcome(Result.BOUNCED, None, "5.6.0", "the message has a bare CR, LF or NUL", "ours")
     return None
+
+
+def on_the_wire(address: str) -> str:
+    """With the domain in A-labels where that makes all of it ASCII: then no server needs SMTPUTF8 for it."""
+    local, at, domain = address.rpartition("@")
+    if address.isascii() or not local.isascii():
+        return address
+    try:
+        return f"{local}{at}{names.a_labels(domain)}"
+    except UnicodeError:
+        return address
 
 
 def stuffed(message: bytes) -> bytes:

@@ -286,7 +286,7 @@ def test_the_certificate_is_about_the_name(zone: DnsServer, tmp_path: Path, monk
     names: list[str | None] = []
     server.sni_callback = lambda _sock, name, _context: names.append(name)  # type: ignore[assignment]
     client = ssl.create_default_context(cafile=str(made.chain))
-    monkeypatch.setattr(http_call, "_tls_context", lambda: client)
+    monkeypatch.setattr(http_call, "tls_context", lambda: client)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -93,7 +93,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[World]:
     trusting = ssl.create_default_context(cafile=str(authority.trust))
-    monkeypatch.setattr(http_call, "_tls_context", lambda: trusting)
+    monkeypatch.setattr(http_call, "tls_context", lambda: trusting)
     monkeypatch.setattr(tls, "verifying_context", lambda: trusting)
     with DnsServer() as dns, HttpSink(tls=authority.issue("mta-sts.example.net")) as host:
         settings = use_settings(tmp_path, DNS=dns.address, DELIVERY_ALLOW="127.0.0.0/8")
