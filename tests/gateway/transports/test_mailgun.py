@@ -41,9 +41,9 @@ class TestMailgun(ProviderCases):
     def test_each_region_has_an_endpoint(self) -> None:
         assert self.build("").endpoint == "https://api.mailgun.net"
         assert self.build("", region="eu").endpoint == "https://api.eu.mailgun.net"
-        with pytest.raises(ValueError, match="^region: should be us or eu"):
+        with pytest.raises(ValueError, match=r"^region: should be us or eu"):
             self.build("", region="mars")
 
     def test_the_domain_is_needed(self) -> None:
-        with pytest.raises(ValueError, match="^domain: should be the sending domain"):
+        with pytest.raises(ValueError, match=r"^domain: should be the sending domain"):
             self.build("", domain="a/b")
