@@ -63,7 +63,7 @@ class Attempt(Model):
     enhanced = pw.CharField(16, default="")
     reply = LongTextField(default="")
     dialogue = LongTextField(default="")  # at most 4 kB
-    outcome = pw.CharField(16)  # delivered | deferred | bounced | in_doubt
+    outcome = pw.CharField(16)  # delivered | handed_over | deferred | bounced | in_doubt
     category = pw.CharField(24, default="")
     started_ms = pw.BigIntegerField()
     ms = pw.IntegerField(default=0)

@@ -6,7 +6,10 @@ from enum import IntEnum, StrEnum
 
 
 class DeliveryState(IntEnum):
-    """The fate of one message for one recipient; from `TERMINAL` on it never changes again."""
+    """The fate of one message for one recipient; from `TERMINAL` on it is not tried again, and never changes but once:
+
+    what was handed over becomes delivered, bounced or failed when the provider says so.
+    """
 
     QUEUED = 1  # due at its time, not yet tried
     CLAIMED = 2  # a worker holds the lease that ends at `due_ms`
@@ -17,6 +20,7 @@ class DeliveryState(IntEnum):
     FAILED = 12  # retries or time used up, or the queue was cleared
     SUPPRESSED = 13  # never sent: the recipient must not be written to
     CANCELED = 14  # never sent: the sender took it back
+    HANDED_OVER = 15  # a provider took it and will report what becomes of it; see `services.provider_reports`
 
 
 TERMINAL = 10

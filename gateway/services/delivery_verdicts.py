@@ -72,6 +72,8 @@ def _shaping(one: Fate) -> Iterator[Verdict]:
 def _final(one: Fate) -> Verdict:
     """The state; `rule` is the event that led there, `until_ms` when that is looked at again."""
     event = one.telling
+    if one.state is DeliveryState.HANDED_OVER and event is not None and not event.is_report:
+        event = None  # of an attempt before the provider took it
     details: dict[str, Any] = {"attempts": one.attempt_count}
     if one.due_ms is not None:
         details["expires_ms"] = one.expires_ms

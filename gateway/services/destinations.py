@@ -204,7 +204,7 @@ class Destination:
         if answered and took_s < SLOW_S:
             self.window = max(self.window, 2.0)
             self.proven = True
-        if outcome.result is Result.DELIVERED:
+        if outcome.taken:
             self.window = min(self.window + 1 / max(1.0, self.window), float(self.cap))
         elif _is_trouble(outcome) and began_s >= self._halved_s:
             # Once for all that were on their way together.
@@ -213,12 +213,12 @@ class Destination:
 
     def _learn(self, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
         refused = outcome.result is Result.BOUNCED and (outcome.code or 0) >= 500
-        if not self.group or not (refused or outcome.result in (Result.DELIVERED, Result.DEFERRED)):
+        if not self.group or not (refused or outcome.taken or outcome.result is Result.DEFERRED):
             return _NOTHING
         if outcome.result is not Result.DEFERRED:
             self.seen.setdefault(clock.now_ms() // 60_000, [0, 0])[refused] += 1
             self.asks = self.asks or refused
-        if outcome.result is Result.DELIVERED:
+        if outcome.taken:
             self.breaker.note(refused=False, reply="", host="", at_ms=started_ms)
             return _NOTHING
         # Whoever waits for this destination may read it: addresses of others are nobody's business.

@@ -51,6 +51,11 @@ class EventRow:
         return found if isinstance(found, dict) else {}
 
     @property
+    def is_report(self) -> bool:
+        """Whether somebody told of it later: a bounce message, or a provider that had taken the message."""
+        return "provider" in self.data or self.data.get("transport") == "report"
+
+    @property
     def tags(self) -> list[str]:
         return list(orjson.loads(self.tags_json or "[]"))
 

@@ -35,6 +35,14 @@ _COUNTED = {
     DeliveryState.FAILED: "{} given up",
     DeliveryState.SUPPRESSED: "{} not sent because the address is suppressed",
     DeliveryState.CANCELED: "{} canceled before it was sent",
+    DeliveryState.HANDED_OVER: "{} handed over to a provider that has not said yet what became of it",
+}
+
+_REPORTED = {
+    EventKind.DEFERRED: "was reported as put off",
+    EventKind.BOUNCED: "was reported as undeliverable",
+    EventKind.FAILED: "was reported as given up",
+    EventKind.COMPLAINED: "its recipient complained about it",
 }
 
 
@@ -81,6 +89,12 @@ def fate(one: Fate) -> str:
             doubt = ", as it may have arrived" if _doubtful(one) else ""
             end = f", and fails at {_time(one.due_ms)} unless it is rescheduled"
             return f"is held for a person{doubt}{_because(reason)}{end}"
+        case DeliveryState.DELIVERED if _handed_over(one):
+            return f"{_handing_over(one)}, and delivered from there{_when(one, EventKind.DELIVERED)}{_afterwards(one)}"
+        case DeliveryState.HANDED_OVER:
+            return f"{_handing_over(one)}, which has not said yet what became of it{_afterwards(one)}"
+        case DeliveryState.BOUNCED | DeliveryState.FAILED if _handed_over(one):
+            return f"{_handing_over(one)}{_afterwards(one)}"
         case DeliveryState.DELIVERED:
             return _delivered(one)
         case DeliveryState.BOUNCED:
@@ -107,14 +121,25 @@ def _delivered(one: Fate) -> str:
     return f"arrived at attempt {one.attempt_count}{_by(one)}{when}{said}{_afterwards(one)}"
 
 
+def _handed_over(one: Fate) -> bool:
+    """Whether a provider took it and was to report what becomes of it."""
+    return bool(one.attempts) and one.attempts[-1].outcome == "handed_over"
+
+
+def _handing_over(one: Fate) -> str:
+    last = one.attempts[-1]
+    when = _time(last.started_ms + last.ms)
+    return f"was handed over to {last.remote} at attempt {one.attempt_count} at {when}{_because(_quoted(last.reply))}"
+
+
 def _afterwards(one: Fate) -> str:
     """What reports said of a delivery that its next hop had taken; a hop behind it refused it, or its reader did."""
     text = ""
     for event in one.events:
-        if event.kind is EventKind.BOUNCED:
-            text += f", and was reported as undeliverable at {_time(event.at_ms)}{_because(_quoted(event.reason))}"
-        elif event.kind is EventKind.COMPLAINED:
-            text += f", and its recipient complained about it at {_time(event.at_ms)}"
+        words = _REPORTED.get(event.kind)
+        if words is not None and (event.is_report or event.kind in (EventKind.BOUNCED, EventKind.COMPLAINED)):
+            reason = "" if event.kind is EventKind.COMPLAINED else _because(_quoted(event.reason))
+            text += f", and {words} at {_time(event.at_ms)}{reason}"
     return text
 
 

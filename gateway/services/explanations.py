@@ -27,7 +27,7 @@ _SLACK_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One attempt; `outcome` is delivered, deferred, bounced or in_doubt."""
+    """One attempt; `outcome` is delivered, handed_over, deferred, bounced or in_doubt."""
 
     delivery_id: int
     no: int
@@ -75,7 +75,15 @@ class Fate:
         """What the last refusal, gate or person said; empty where nothing stood in the way."""
         if self.state is DeliveryState.DELIVERED:
             return ""
-        said = [event.reason for event in self.events if event.kind in explanation_words.TELLING and event.reason]
+        handed_over = self.state is DeliveryState.HANDED_OVER
+        said = [
+            event.reason
+            for event in self.events
+            # What was refused before a provider took it is over.
+            if event.kind in explanation_words.TELLING and event.reason and (not handed_over or event.is_report)
+        ]
+        if handed_over:
+            return said[-1] if said else ""
         return said[-1] if said else self.attempts[-1].reply if self.attempts else ""
 
 

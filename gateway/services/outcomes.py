@@ -45,7 +45,7 @@ class Done:
 
     def dump(self) -> bytes:
         """One line for the journal; the dialogue stays out, it is only for people."""
-        fields = {name: value for name in _JOURNALLED if (value := getattr(self.outcome, name)) not in (None, "", ())}
+        fields = {name: value for name in _JOURNALLED if not _is_empty(value := getattr(self.outcome, name))}
         surge = {"u": True} if self.surge else {}
         return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms, **surge})
 
@@ -63,6 +63,10 @@ class Done:
         said = "what the remote said could not be stored"
         outcome = Outcome(kept.result, kept.code, reply=said, category=kept.category, retry_after=kept.retry_after)
         return replace(self, outcome=outcome)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or value in ("", ())
 
 
 @dataclass(slots=True)
@@ -114,31 +118,37 @@ def apply_each(done: Sequence[Done]) -> list[Done]:
 
 
 def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
-    rows = _held(tx, done)
+    rows, overtaken = _held(tx, done)
+    if overtaken:
+        _record_overtaken(tx, [(one, overtaken[one.pair]) for one in done if one.pair in overtaken])
     held = [one for one in done if one.pair in rows]
     if not held:
         return
     now = clock.now_ms()
     facts: list[Fact] = []
-    delivered: list[int] = []
+    taken: dict[DeliveryState, list[int]] = {DeliveryState.DELIVERED: [], DeliveryState.HANDED_OVER: []}
     for one in held:
         row = rows[one.pair]
         state, due_ms, kind, data = _decide(one, row, now)
-        if state is DeliveryState.DELIVERED:
-            delivered.append(row.id)
+        if state in taken:
+            taken[state].append(row.id)
         else:
             _move(tx, row.id, state, due_ms)
         if kind in (EventKind.BOUNCED, EventKind.FAILED):
             _draw_conclusions(tx, one, row, bounced=kind is EventKind.BOUNCED)
-        facts.append(_fact(one, row, kind, now, data))
-    _deliver(tx, delivered)
+        if kind is not None:
+            facts.append(_fact(one, row, kind, now, data))
+    for state, delivery_ids in taken.items():
+        _end(tx, state, delivery_ids)
     _reset_strikes(tx, [rows[one.pair] for one in held if one.outcome.result is Result.DELIVERED])
     _record_attempts(tx, [(one, rows[one.pair]) for one in held])
     ledger.record(tx, facts)
 
 
-def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Row]:
+def _held(tx: db.Transaction, done: Sequence[Done]) -> tuple[dict[tuple[int, int], _Row], dict[tuple[int, int], _Row]]:
+    """The rows whose claims hold, and those that have ended under theirs, as a provider's report was quicker."""
     found: dict[tuple[int, int], _Row] = {}
+    overtaken: dict[tuple[int, int], _Row] = {}
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     ids = sorted({one.id for one in done})
     deliveries: list[tuple[Any, ...]] = []
@@ -162,13 +172,18 @@ def _held(tx: db.Transaction, done: Sequence[Done]) -> dict[tuple[int, int], _Ro
             since_ms = max(created_ms, send_at_ms or 0)
             messages[message_id] = (orjson.loads(tags), orjson.loads(metadata) if metadata else None, since_ms, origin)
     for row in deliveries:
-        if row[9] == DeliveryState.CLAIMED:
-            found[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None, None, None)))  # type: ignore[call-arg]
-    return found
+        ended = row[9] in (DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.FAILED)
+        if row[9] == DeliveryState.CLAIMED or ended:
+            kept = overtaken if ended else found
+            kept[(row[0], row[1])] = _Row(*row[:9], *messages.get(row[2], ([], None, None, None)))  # type: ignore[call-arg]
+    return found, overtaken
 
 
-def _decide(one: Done, row: _Row, now: int) -> tuple[DeliveryState, int | None, EventKind, dict[str, Any]]:
-    """The next state, its due time, the event that tells it and what the event says."""
+def _decide(one: Done, row: _Row, now: int) -> tuple[DeliveryState, int | None, EventKind | None, dict[str, Any]]:
+    """The next state, its due time, the event that tells it and what the event says.
+
+    Handing over is no event: the provider's own report is the one that tells what became of it.
+    """
     outcome = one.outcome
     data: dict[str, Any] = {"transport": one.transport}
     if outcome.code:
@@ -182,6 +197,8 @@ def _decide(one: Done, row: _Row, now: int) -> tuple[DeliveryState, int | None, 
     if outcome.result is Result.DELIVERED:
         data["ms"] = one.ms
         return DeliveryState.DELIVERED, None, EventKind.DELIVERED, data
+    if outcome.result is Result.HANDED_OVER:
+        return DeliveryState.HANDED_OVER, None, None, data
     data["reason"] = outcome.reply[:1000]
     if outcome.result is Result.BOUNCED:
         return DeliveryState.BOUNCED, None, EventKind.BOUNCED, data
@@ -205,14 +222,23 @@ def _move(tx: db.Transaction, delivery_id: int, state: DeliveryState, due_ms: in
     )
 
 
-def _deliver(tx: db.Transaction, delivery_ids: Sequence[int]) -> None:
+def _end(tx: db.Transaction, state: DeliveryState, delivery_ids: Sequence[int]) -> None:
     if delivery_ids:
         marks = ",".join("?" * len(delivery_ids))
         tx.execute(
             "UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL, attempts = attempts + 1"
             f" WHERE id IN ({marks})",
-            (int(DeliveryState.DELIVERED), *delivery_ids),
+            (int(state), *delivery_ids),
         )
+
+
+def _record_overtaken(tx: db.Transaction, ended: Sequence[tuple[Done, _Row]]) -> None:
+    """Attempts that took the message and are not written yet: what is replayed after its commit is no second one."""
+    for one, row in ended:
+        known = "SELECT 1 FROM attempt WHERE delivery_id = ? AND started_ms = ? LIMIT 1"
+        if one.outcome.taken and not tx.rows(known, (row.id, one.started_ms)):
+            _record_attempts(tx, [(one, row)])
+            tx.execute("UPDATE delivery SET attempts = attempts + 1 WHERE id = ?", (row.id,))
 
 
 def _draw_conclusions(tx: db.Transaction, one: Done, row: _Row, *, bounced: bool) -> None:
@@ -263,7 +289,7 @@ def _record_attempts(tx: db.Transaction, held: Sequence[tuple[Done, _Row]]) -> N
             one.outcome.code,
             one.outcome.enhanced,
             one.outcome.reply[:_REPLY_LENGTH],
-            "" if one.outcome.result is Result.DELIVERED else one.outcome.dialogue[:_REPLY_LENGTH],
+            "" if one.outcome.taken else one.outcome.dialogue[:_REPLY_LENGTH],
             one.outcome.result.value,
             one.outcome.category,
             one.started_ms,

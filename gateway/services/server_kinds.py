@@ -78,6 +78,12 @@ def _number(low: int, high: int) -> Read:
     return read
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Unfit("should be true or false")
+    return value
+
+
 def _host(value: Any) -> str:
     text = value.strip().rstrip(".") if isinstance(value, str) else ""
     literal = re.fullmatch(r"\[?([0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)\]?", text)
@@ -94,6 +100,8 @@ def _host(value: Any) -> str:
 
 _ENDPOINT = Option(_text(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", "an http or https address without a query"))
 _CONNECTIONS = Option(_number(1, 500))
+_SECONDS = Option(_number(1, 300))
+_TRACKING = Option(_switch)
 
 KINDS = {
     kind.name: kind
@@ -116,7 +124,12 @@ KINDS = {
                 "region": Option(_text(r"[a-z0-9-]{1,40}", "a region such as eu-west-1"), required=True),
                 "endpoint": _ENDPOINT,
                 "configuration_set": Option(_text(r"[A-Za-z0-9_-]{1,64}", "the name of a configuration set")),
+                "topic_arn": Option(
+                    _text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}", "an SNS topic")
+                ),
+                "sns_endpoint": _ENDPOINT,
                 "connections": _CONNECTIONS,
+                "timeout": _SECONDS,
             },
             {"access_key_id": True, "secret_access_key": True, "session_token": False},
         ),
@@ -127,6 +140,8 @@ KINDS = {
                 "region": Option(_choice("us", "eu"), default="us"),
                 "endpoint": _ENDPOINT,
                 "connections": _CONNECTIONS,
+                "timeout": _SECONDS,
+                "tracking": _TRACKING,
             },
             {"api_key": True, "signing_key": False},
         ),
@@ -136,10 +151,16 @@ KINDS = {
                 "region": Option(_choice("global", "eu"), default="global"),
                 "endpoint": _ENDPOINT,
                 "connections": _CONNECTIONS,
+                "timeout": _SECONDS,
+                "tracking": _TRACKING,
             },
             {"api_key": True, "verification_key": False},
         ),
-        Kind(RESEND, {"endpoint": _ENDPOINT, "connections": _CONNECTIONS}, {"api_key": True, "signing_secret": False}),
+        Kind(
+            RESEND,
+            {"endpoint": _ENDPOINT, "connections": _CONNECTIONS, "timeout": _SECONDS},
+            {"api_key": True, "signing_secret": False},
+        ),
         Kind(CAPTURE, {}, {}),
     )
 }

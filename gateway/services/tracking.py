@@ -283,7 +283,7 @@ def _deliveries(tx: db.Transaction, delivery_ids: Sequence[int]) -> dict[int, _D
             orjson.loads(metadata) if metadata else None, bool(privacy), origin,
         )  # fmt: skip
     for id_, at_ms in tx.rows(
-        "SELECT delivery_id, MIN(started_ms + ms) FROM attempt WHERE outcome = 'delivered'"
+        "SELECT delivery_id, MIN(started_ms + ms) FROM attempt WHERE outcome IN ('delivered', 'handed_over')"
         f" AND delivery_id IN ({marks}) GROUP BY delivery_id",
         delivery_ids,
     ):

@@ -70,6 +70,10 @@ class Fields:
             raise ValueError(f"{name}: should be an https URL, for example https://api.example.net")
         return found
 
+    def leave(self, side: str, *names: str) -> None:
+        """Fields that somebody else reads."""
+        self._asked.update((side, name) for name in names)
+
     def finish(self) -> None:
         """Refuse unknown fields: a setting that is not heard is worse than one that is refused."""
         for side, values in self._sides.items():

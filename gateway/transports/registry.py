@@ -22,13 +22,8 @@ from gateway.transports.smarthost import Smarthost
 PROVIDERS = {provider.kind: provider for provider in (Ses, Mailgun, Sendgrid, Resend)}
 """By the word for the kind of a sending server."""
 
-_HOOK_FIELDS = {
-    "ses": ("config", ("topic_arn", "sns_endpoint")),
-    "mailgun": ("credentials", ("webhook_signing_key",)),
-    "sendgrid": ("config", ("webhook_public_key",)),
-    "resend": ("credentials", ("webhook_secret",)),
-}
-"""What only the hook of a server needs; `services.provider_hooks` reads it."""
+_HOOK_FIELDS = {"mailgun": "signing_key", "sendgrid": "verification_key", "resend": "signing_secret"}
+"""The credential by which the events of a provider are believed; `services.provider_hooks` reads it."""
 
 
 def build(
@@ -77,12 +72,8 @@ def build_provider(
     if made is None:
         raise ValueError(f"kind: should be one of {', '.join(PROVIDERS)}")
     fields = Fields(config, credentials)
-    side, names = _HOOK_FIELDS[kind]
-    for field in names:
-        if side == "config":
-            fields.text(field)
-        else:
-            fields.secret(field, default="")
+    fields.leave("config", "connections", "topic_arn", "sns_endpoint")
+    fields.leave("credentials", _HOOK_FIELDS.get(kind, ""))
     provider = made(fields, name=name, allow=settings.delivery_allow, seconds=fields.seconds(), reports=reports)
     fields.finish()
     return provider

@@ -17,7 +17,7 @@ from gateway.transports.structured_send import opened
 
 FORBIDDEN = frozenset({"x-sg-id", "x-sg-eid", "received", "dkim-signature", "to", "from", "subject", "cc", "bcc"})
 
-_ENDPOINTS = {"us": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
+_ENDPOINTS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 
 
 class Sendgrid(Provider):
@@ -29,7 +29,9 @@ class Sendgrid(Provider):
     def __init__(self, fields: Fields, **common: Any) -> None:
         self._tracking = fields.switch("tracking")
         self._headers = {"Authorization": f"Bearer {fields.secret('api_key')}"}
-        super().__init__(endpoint=fields.url("endpoint", _ENDPOINTS[fields.choice("region", ("us", "eu"))]), **common)
+        super().__init__(
+            endpoint=fields.url("endpoint", _ENDPOINTS[fields.choice("region", ("global", "eu"))]), **common
+        )
 
     def request(self, parcel: Parcel) -> requests.Request:
         found = opened(parcel, forbidden=FORBIDDEN)
