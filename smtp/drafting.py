@@ -28,7 +28,16 @@ MAX_TAGS = 50
 """Tags of one message: every event of it counts under each."""
 
 _CONTROLS = frozenset(
-    ("x-tags", "x-metadata", "x-track-opens", "x-track-links", "x-send-at", "x-stream", "x-idempotency-key")
+    (
+        "x-tags",
+        "x-metadata",
+        "x-track-opens",
+        "x-track-links",
+        "x-send-at",
+        "x-stream",
+        "x-idempotency-key",
+        "x-dry-run",
+    )
 )
 _ONCE = _CONTROLS | {"from", "sender", "reply-to", "to", "cc", "message-id", "date", "subject"}
 """Fields that may stand once (RFC 5322 §3.6): with two of them receivers differ in which they show."""
@@ -64,8 +73,11 @@ class Trace:
         return line.encode("ascii", "replace")
 
 
-def read(content: bytes, *, recipients: Sequence[str], trace: Trace) -> Draft:
-    """The draft of a tidy message (CRLF lines) for its envelope recipients; raises `Invalid`."""
+def read(content: bytes, *, recipients: Sequence[str], trace: Trace) -> tuple[Draft, bool]:
+    """The draft of a tidy message (CRLF lines) for its envelope recipients, and whether it is only a dry run.
+
+    Raises `Invalid`, also for an X-Dry-Run that is neither yes nor no: it may have meant that nothing be sent.
+    """
     fields, body = split(content)
     values: dict[str, str] = {}
     for name, value, _ in fields:
@@ -81,12 +93,13 @@ def read(content: bytes, *, recipients: Sequence[str], trace: Trace) -> Draft:
         envelope_to=list(recipients),
     )
     _obey(draft, values)
+    dry = bool(_flag("X-Dry-Run", _read("x-dry-run", values["x-dry-run"]))) if "x-dry-run" in values else False
     if draft.idempotency_key is not None:
         draft.idempotency_scope = "smtp"
         draft.fingerprint = _fingerprint(fields, body, draft.envelope_to or [])
     kept = b"".join(whole for name, _, whole in fields if name not in _CONTROLS)
     draft.raw = trace.field() + submitted.normalise_raw(kept + b"\r\n" + body, date_ms=trace.at_ms)
-    return draft
+    return draft, dry
 
 
 def split(content: bytes) -> tuple[list[Field], bytes]:

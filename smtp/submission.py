@@ -10,8 +10,8 @@ from typing import Any
 
 from gateway import clock, errors
 from gateway.mail import address
-from gateway.services import identity, messages, smtps
-from smtp import auth, drafting
+from gateway.services import dry_runs, identity, messages, smtps
+from smtp import auth, drafting, forecast
 from smtp.data import tidy
 from smtp.protocol import Connection, reply
 
@@ -72,11 +72,13 @@ def _submit(server: Connection, session: Any, envelope: Any) -> str:
             protocol=_protocol(server, envelope),
             at_ms=clock.now_ms(),
         )
-        draft = drafting.read(tidy(envelope.content), recipients=envelope.rcpt_tos, trace=trace)
+        draft, dry = drafting.read(tidy(envelope.content), recipients=envelope.rcpt_tos, trace=trace)
         draft.smtp_login_id = login.id
         draft.mail_from = drafting.noted(envelope.mail_from)
         server.recipients_most = smtps.most_recipients(login)  # plans change while a connection lives
         caller = dataclasses.replace(identity.for_account(login.account_id), domain_id=login.domain_id)
+        if dry:
+            return forecast.reply(dry_runs.run(caller=caller, draft=draft))
         accepted = messages.accept(caller, draft)
     except Exception as error:
         if isinstance(error, errors.GatewayError):

@@ -9,7 +9,7 @@ from commands.sending import codes
 from gateway import clock
 from gateway.services import verdicts
 from gateway.services.alignment import Check, Forecast
-from gateway.services.dry_runs import DryRun, Recipient
+from gateway.services.dry_runs import Destination, DryRun, Recipient
 from gateway.services.verdicts import Verdict
 
 _GATES: dict[int, str] = {
@@ -77,14 +77,19 @@ def shown(found: DryRun) -> dict[str, Any]:
         "Route": {
             "Transport": found.transport,
             "ReturnPathHost": found.return_path,
-            "Destinations": [
-                {"Domain": one.domain, "Hosts": one.hosts, "Reason": one.reason} for one in found.destinations
-            ],
+            "RequireTLS": found.require_tls,
+            "Destinations": [_destination(one) for one in found.destinations],
         },
         "RenderedHeaders": found.headers,
         "Size": found.size,
         "Alignment": None if found.forecast is None else _alignment(found.forecast),
     }
+
+
+def _destination(one: Destination) -> dict[str, Any]:
+    """`TLS` is null where nobody knows, for the reason given."""
+    tls = None if one.tls is None else {"Policy": one.tls.policy, "Detail": one.tls.detail}
+    return {"Domain": one.domain, "Hosts": one.hosts, "Reason": one.reason, "TLS": tls}
 
 
 def _recipient(one: Recipient) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from gateway import clock, config, errors, ids
 from gateway.mail import reply_rules
@@ -20,14 +19,17 @@ from gateway.services import (
     senders,
     shaping,
     suppressions,
+    tls_forecasts,
     verdicts,
 )
 from gateway.services.gates import Admitted, Prepared
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Suppressed
+from gateway.services.tls_forecasts import Tls
 from gateway.services.verdicts import Stored, Trail
 from gateway.transports.destination import NoRoute
 from gateway.transports.mx import Direct
+from gateway.transports.smarthost import Smarthost
 from models import database as db
 
 RECIPIENTS_MOST = 100
@@ -52,6 +54,7 @@ class Destination:
     domain: str
     hosts: list[str]
     reason: str = ""
+    tls: Tls | None = None  # None: not known, for that reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class DryRun:
     transport: str = ""
     destinations: list[Destination] = field(default_factory=list)
     return_path: str = ""  # the host of the envelope sender
+    require_tls: bool = False  # what the sender's domain asks for
     headers: str = ""  # of the first recipient's message, CRLF lines
     size: int = 0  # bytes of that message
     forecast: alignment.Forecast | None = None
@@ -127,7 +131,7 @@ def _tell(prepared: Prepared, admitted: Admitted) -> DryRun:
     )
     transport = gates.transport_name(config.settings().delivery, prepared.route)
     going = [one.address for one in recipients if one.suppressed is None]
-    destinations = _destinations(questions, transport, going)
+    destinations = _destinations(questions, transport, going, required=sender.require_tls)
     stored: Stored = {"gate": verdicts.SIGNING, "rule": "dkim", "selectors": [key.selector for key in keys]}
     message, failure = b"", None
     try:
@@ -146,6 +150,7 @@ def _tell(prepared: Prepared, admitted: Admitted) -> DryRun:
         transport=transport,
         destinations=[one.get() or Destination(one.name, [], alignment.NO_ANSWER) for one in destinations],
         return_path=sender.return_path_host,
+        require_tls=sender.require_tls,
         headers=message.partition(b"\r\n\r\n")[0].decode("utf-8", "replace"),
         size=len(message),
         forecast=asked.forecast(),
@@ -179,27 +184,36 @@ def _render(prepared: Prepared, rcpt: str, signed: bool) -> bytes:
 
 
 def _destinations(
-    questions: alignment.Questions, transport: str, going: Sequence[str]
+    questions: alignment.Questions, transport: str, going: Sequence[str], *, required: bool
 ) -> list[alignment.Answer[Destination]]:
     settings = config.settings()
     domains = list(dict.fromkeys(address.rpartition("@")[2] for address in going))[:DOMAINS_MOST]
-    direct = Direct(hostname=settings.hostname, port=settings.mx_port, sources=settings.source_addresses)
+    direct = Direct(
+        hostname=settings.hostname,
+        port=settings.mx_port,
+        sources=settings.source_addresses,
+        dane=settings.validates_tlsa,
+    )
     pauses = [limit for limit in shaping.active() if limit.kind == reply_rules.PAUSE]
 
     def exchangers(domain: str) -> Destination:
         try:
             hosts = [f"{mx.host}:{settings.mx_port}" for mx in direct.exchangers(domain)]
-            return Destination(domain, hosts, _pause(pauses, direct.group(domain), domain))
+            tls = tls_forecasts.to_exchanger(direct, domain, required=required)
+            return Destination(domain, hosts, _pause(pauses, direct.group(domain), domain), tls)
         except NoRoute as nowhere:
             return Destination(domain, [], nowhere.outcome.reply)
 
     def smarthost(domain: str) -> Destination:
-        host = urlsplit(settings.delivery)
-        hosts = [f"{host.hostname}:{host.port or (465 if host.scheme == 'smtps' else 25)}"]
-        return Destination(domain, hosts, _pause(pauses, host.hostname or "", domain))
+        relay = Smarthost(settings.delivery, hostname=settings.hostname)
+        tls = tls_forecasts.to_relay(relay, required=required)
+        return Destination(domain, [f"{relay.host}:{relay.port}"], _pause(pauses, relay.host, domain), tls)
 
-    look = {"direct": exchangers, "smarthost": smarthost}.get(transport)
-    return [questions.ask(functools.partial(look, domain), name=domain) for domain in domains] if look else []
+    def nowhere(domain: str) -> Destination:
+        return Destination(domain, [], tls_forecasts.STAYS.detail, tls_forecasts.STAYS)
+
+    look = {"direct": exchangers, "smarthost": smarthost}.get(transport, nowhere)
+    return [questions.ask(functools.partial(look, domain), name=domain) for domain in domains]
 
 
 def _pause(pauses: Sequence[shaping.Limit], group: str, domain: str) -> str:

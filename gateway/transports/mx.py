@@ -156,7 +156,7 @@ class Direct:
             for mx in ids.shuffled(list(equals)):
                 try:
                     addresses = resolver().addresses(mx.host)
-                    guard = self._guard(mx.host, way) if addresses else OPPORTUNISTIC
+                    guard = self.guard(mx.host, way) if addresses else OPPORTUNISTIC
                 except DnsUnavailable as error:
                     unavailable = error
                     yield Skipped(mx.host, str(error))
@@ -194,7 +194,7 @@ class Direct:
         text = f"no mail exchanger of {domain} has an address"
         raise no_route(Result.BOUNCED, text, enhanced="5.4.4", category="network")
 
-    def _guard(self, host: str, way: Way) -> Guard | None:
+    def guard(self, host: str, way: Way) -> Guard | None:
         """What TLS owes at an exchanger; None where its domain's policy leaves the exchanger out.
 
         DANE goes before MTA-STS (RFC 8461 §2). Raises `DnsUnavailable`: an exchanger whose TLSA records

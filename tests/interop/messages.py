@@ -88,4 +88,4 @@ def drafts() -> Iterator[tuple[str, Draft]]:
 
 def _submitted(content: bytes) -> Draft:
     trace = drafting.Trace("client.test", "192.0.2.1", "mx.gateway.test", "ESMTPSA", clock.now_ms())
-    return drafting.read(tidy(content), recipients=["jane@friends.test"], trace=trace)
+    return drafting.read(tidy(content), recipients=["jane@friends.test"], trace=trace)[0]

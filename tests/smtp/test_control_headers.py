@@ -27,6 +27,7 @@ CONTROLS = (
     b"x-send-at",
     b"x-stream",
     b"x-idempotency-key",
+    b"x-dry-run",
 )
 one_database = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """Reading is the same on both."""

@@ -17,6 +17,7 @@ from gateway import clock, errors
 from gateway.mail import dkim
 from gateway.mail.draft import Attachment, Draft, Mailbox
 from gateway.services import (
+    domain_changes,
     dry_runs,
     lists,
     messages,
@@ -25,9 +26,11 @@ from gateway.services import (
     subscribers,
     suppressions,
     templates,
+    tls_policies,
     verdicts,
 )
 from gateway.services.identity import Caller
+from gateway.transports.mta_sts import Policy
 from models import database as db
 from tests import cast
 from tests.conftest import use_settings
@@ -272,7 +275,7 @@ def test_a_smarthost_is_named_without_its_credentials(who: cast.Sender, dns: Dns
     assert (found.transport, found.destinations[0].hosts) == ("smarthost", ["relay.test:587"])
     assert "secret" not in repr(found)
     tested = dry_runs.run(caller=replace(who.caller, live=False), draft=cast.draft())
-    assert (tested.transport, tested.destinations) == ("capture", [])
+    assert (tested.transport, tested.destinations[0].hosts) == ("capture", [])
 
 
 def test_a_domain_without_a_dkim_key_is_told(who: cast.Sender) -> None:
@@ -291,3 +294,47 @@ def test_a_large_body_is_not_stored_ahead(who: cast.Sender) -> None:
     before = _fingerprint()
     assert dry_runs.run(caller=who.caller, draft=draft).size > len(body)
     assert _fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("delivery", "required", "policy", "said"),
+    [
+        ("direct", False, "opportunistic", "else clear text"),
+        ("direct", True, "required", "RequireTLS of the sender's domain"),
+        ("smtp://relay.test", True, "required", "to the smarthost only"),
+        ("smtp://relay.test", False, "opportunistic", "to the smarthost only"),
+        ("smtps://relay.test", True, "implicit", "from the first byte"),
+        ("capture", True, "none", "no mail leaves this machine"),
+    ],
+)
+def test_what_is_owed_to_encryption(
+    who: cast.Sender, dns: DnsServer, tmp_path: Path, delivery: str, required: bool, policy: str, said: str
+) -> None:
+    dns.add("friends.test", "MX", "10 mx.friends.test")
+    use_settings(tmp_path, DNS=dns.address, DELIVERY=delivery)
+    domain_changes.update(caller=who.owner, domain_id=who.domain.id, require_tls=required)
+    found = dry_runs.run(caller=who.caller, draft=cast.draft())
+    (place,) = found.destinations
+    assert found.require_tls is required
+    assert place.tls is not None and place.tls.policy == policy
+    assert said in place.tls.detail
+
+
+@pytest.mark.parametrize(
+    ("mode", "pattern", "policy", "said"),
+    [
+        ("enforce", "*.friends.test", "mta-sts", "MTA-STS requires TLS at mx.friends.test"),
+        ("enforce", "mx.other.test", "mta-sts", "it gets nothing"),
+        ("testing", "*.friends.test", "opportunistic", "else clear text"),
+        ("none", "*.friends.test", "opportunistic", "else clear text"),
+    ],
+)
+def test_a_kept_policy_of_the_recipients_domain_counts(
+    who: cast.Sender, dns: DnsServer, tmp_path: Path, mode: str, pattern: str, policy: str, said: str
+) -> None:
+    dns.add("friends.test", "MX", "10 mx.friends.test")
+    use_settings(tmp_path, DNS=dns.address, DELIVERY="direct")
+    now = clock.now_ms()
+    tls_policies.save("friends.test", Policy("1", mode, (pattern,), now, now + 60_000))
+    (place,) = dry_runs.run(caller=who.caller, draft=cast.draft()).destinations
+    assert place.tls is not None and (place.tls.policy, said in place.tls.detail) == (policy, True), place.tls

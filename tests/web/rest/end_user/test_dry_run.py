@@ -35,6 +35,9 @@ def test_what_a_send_would_do(sender: Sender, name: str, value: Any, form: bool)
     ]  # fmt: skip
     assert told["Recipients"] == [{"Recipient": "recipient@example.org", "Fate": "sent", "Reason": "", "Detail": ""}]
     assert told["Route"]["Transport"] == "capture"
+    assert told["Route"]["RequireTLS"] is False
+    (place,) = told["Route"]["Destinations"]
+    assert (place["Domain"], place["TLS"]["Policy"]) == ("example.org", "none")
     assert "Subject: Hello World\r\n" in told["RenderedHeaders"]
     assert told["Size"] > len(told["RenderedHeaders"])
     assert told["Alignment"]["DMARC"]["Result"] == "fail"  # neither a key nor a record is there
