@@ -306,6 +306,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("INBOUND_KEEP", "1000", _integer(1, 100000), "inbound mails kept for inspection, of each account and kind"),
     Setting("INBOUND_KEEP_BYTES", "52428800", _integer(65536, 1 << 40), "bytes of these, of each account and kind"),
     Setting("INBOUND_KEEP_DAYS", "30", _integer(1, 3660), "how many days they are kept"),
+    Setting("MAILBOXES", "1000", _integer(1, 100000), "mailboxes of one domain, at most"),
+    Setting("MAILBOX_MESSAGES", "10000", _integer(1, 10000000), "mails that one mailbox holds, at most"),
+    Setting("MAILBOX_BYTES", "209715200", _integer(65536, 1 << 40), "bytes that one mailbox holds, at most"),
     Setting("KEEP_BODY_DAYS", "30", _integer(0, 36500), "how many days bodies are kept, where an account says nothing"),
     Setting("KEEP_METADATA_DAYS", "365", _integer(1, 36500), "how many days the rest of a message and its events are"),
     Setting("KEEP_COUNTER_DAYS", "1100", _integer(1, 36500), "how many days the counters are; never less than that"),
@@ -380,6 +383,9 @@ class Settings:
     inbound_keep: int
     inbound_keep_bytes: int
     inbound_keep_days: int
+    mailboxes: int
+    mailbox_messages: int
+    mailbox_bytes: int
     keep_body_days: int
     keep_metadata_days: int
     keep_counter_days: int

@@ -401,3 +401,54 @@ class LimitEnded(GatewayError):
     slug = "limit_ended"
     status = 409
     message = "The limit has ended or was canceled."
+
+
+class NoSuchMailbox(NotFound):
+    slug = "mailbox_not_found"
+    smtp = "550 5.1.1"
+    message = "There is no such mailbox."
+
+
+class MailboxNeeded(Invalid):
+    """The From of a send is no mailbox of the key's domain."""
+
+    slug = "mailbox_needed"
+    message = "from should be a mailbox of the key's domain: create it first."
+
+
+class MailboxExists(GatewayError):
+    slug = "mailbox_exists"
+    status = 409
+    message = "There is a mailbox with this address already."
+
+
+class MailboxLimitReached(GatewayError):
+    slug = "mailbox_limit_reached"
+    status = 403
+    message = "The domain has as many mailboxes as it may have."
+
+
+class MailboxFull(GatewayError):
+    """No room until its owner deletes something (RFC 3463 §3.3, X.2.2)."""
+
+    slug = "mailbox_full"
+    status = 409
+    smtp = "452 4.2.2"
+    message = "The mailbox is full, try again later."
+
+
+class MailboxTooSmall(GatewayError):
+    """The mail is larger than everything that the mailbox may hold (RFC 3463 §3.3, X.2.3)."""
+
+    slug = "mailbox_too_small"
+    status = 413
+    smtp = "552 5.2.3"
+    message = "The mail is larger than the mailbox may ever hold."
+
+
+class MailboxAsleep(GatewayError):
+    """Its domain is disabled or waits for its records; it may be enabled again (RFC 3463 §3.3, X.2.1)."""
+
+    slug = "mailbox_asleep"
+    smtp = "450 4.2.1"
+    message = "Mail to this domain is not taken now, try again later."

@@ -10,6 +10,14 @@ from models.domain import DkimKey, SenderDomain
 from models.event import Counter, Event, Facet, Mx, Reply
 from models.inbound_mail import InboundMail, InboundMailPart
 from models.mail_list import Expansion, MailList, Subscriber
+from models.mailbox import (
+    Mailbox,
+    MailboxMessage,
+    MailboxMessagePart,
+    SenderGroup,
+    SenderGroupEmail,
+    SenderGroupMailbox,
+)
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
 from models.retention import Erasure, RetentionDue, RetentionMark
@@ -29,10 +37,10 @@ DURABLE = (
     Allowed,
     ApiKey,
     Attempt,
-    Campaign,
     AuditEntry,
     AuditHead,
     AuditSpool,
+    Campaign,
     CapturedMail,
     Clearance,
     Content,
@@ -51,6 +59,9 @@ DURABLE = (
     Lane,
     Limit,
     MailList,
+    Mailbox,
+    MailboxMessage,
+    MailboxMessagePart,
     Message,
     Mx,
     Notice,
@@ -63,6 +74,9 @@ DURABLE = (
     SearchMark,
     SearchTerm,
     SenderDomain,
+    SenderGroup,
+    SenderGroupEmail,
+    SenderGroupMailbox,
     SendingServer,
     ServerUsage,
     Session,
@@ -117,6 +131,9 @@ __all__ = [
     "Lane",
     "Limit",
     "MailList",
+    "Mailbox",
+    "MailboxMessage",
+    "MailboxMessagePart",
     "Message",
     "Mx",
     "Notice",
@@ -130,6 +147,9 @@ __all__ = [
     "SearchMark",
     "SearchTerm",
     "SenderDomain",
+    "SenderGroup",
+    "SenderGroupEmail",
+    "SenderGroupMailbox",
     "SendingServer",
     "ServerUsage",
     "Session",

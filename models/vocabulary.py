@@ -40,6 +40,7 @@ class EventKind(IntEnum):
     COMPLAINED = 10
     UNSUBSCRIBED = 11
     CANCELED = 12
+    REPLIED = 13  # a person answered it, to a mailbox of ours
 
     @property
     def word(self) -> str:
@@ -71,7 +72,7 @@ class TallyFacet(IntEnum):
     HOUR = 1  # since 1970, UTC
     RECIPIENT_DOMAIN = 2
     URL = 3  # of clicks
-    FIRST = 4  # the first open or click of each delivery
+    FIRST = 4  # the first open, click or reply of each delivery
     HUMAN = 5  # the first that is a person's
 
 
@@ -102,6 +103,7 @@ class NoticeKind(StrEnum):
     WEBHOOK_DISABLED = "webhook.disabled"  # it is told nothing more: it answered 410, or failed for days
     WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
     AUTOMATION_TRIGGERED = "automation.triggered"  # a run of an automation began for a subscriber
+    MESSAGE_RECEIVED = "message.received"  # mail came to a mailbox
     ADDRESS_ERASED = "address.erased"  # of a recipient that asked for it nothing is left but a pseudonym
 
 

@@ -87,7 +87,7 @@ class Door:
     auth: bool = False
     max_connections: int = 500
     most_of_host: int = 100
-    keep: int | None = None  # bytes of a message that are looked at; None: all of them
+    keep: int | None = None  # bytes of a report that are looked at; None: all of them
     port: int = 0
     stopping: bool = False
     connections: set[Connection] = field(default_factory=set)
@@ -282,7 +282,8 @@ class Connection(SMTP):
 
     async def _take_data(self) -> str:
         try:
-            limit, keep = self.door.settings.message_size, self.door.keep
+            limit = self.door.settings.message_size
+            keep = None if getattr(self.envelope, "whole", False) else self.door.keep
             self.envelope.content = await data.read(self._reader, limit, self._reset_timeout, keep)
             return str(await self.event_handler.handle_DATA(self, self.session, self.envelope))
         except (errors.GatewayError, StoreUnavailable) as error:

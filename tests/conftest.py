@@ -18,7 +18,16 @@ sys.path.insert(0, str(ROOT))
 
 import models  # noqa: E402
 from gateway import config, jobs  # noqa: E402
-from gateway.services import contents, identity, lanes, ledger, routing_tables, schema, senders  # noqa: E402
+from gateway.services import (  # noqa: E402
+    contents,
+    identity,
+    lanes,
+    ledger,
+    mailboxes,
+    routing_tables,
+    schema,
+    senders,
+)
 from models import database as db  # noqa: E402
 
 MARIADB_URL = os.environ.get("COMMANDPOST_TEST_DATABASE_URL", "mysql://root@127.0.0.1:3306/")
@@ -122,6 +131,7 @@ def _forget() -> None:
     identity.forget()
     lanes.forget()
     ledger.forget_words()
+    mailboxes.forget()
     routing_tables.forget()
     senders.forget()
 

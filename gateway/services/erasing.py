@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import contents, search_index
+from gateway.services import contents, mailbox_mail, search_index
 from gateway.services.event_range import BY_MESSAGE
 from models import database as db
 
@@ -21,7 +21,7 @@ Replace = Callable[[str], str]
 
 
 def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
-    """Lists, strikes, what is always allowed, kept inbound mail; a suppression loses what it says of the person."""
+    """Lists, strikes, what is always allowed, inbound mail; a suppression loses what it says of the person."""
     key = (account_id, address)
     lists = tx.rows("SELECT id FROM mail_list WHERE account_id = ?", (account_id,))
     tx.executemany("DELETE FROM subscriber WHERE list_id = ? AND address = ?", [(id_, address) for (id_,) in lists])
@@ -34,6 +34,7 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
         (account_id, address, address, address),
     )
     _delete_inbound(tx, [id_ for (id_,) in inbound])
+    mailbox_mail.forget_person(tx, account_id=account_id, address=address)
 
 
 def message(message_id: int, mine: Sequence[int], *, account_id: int, address: str, pseudonym: str) -> None:

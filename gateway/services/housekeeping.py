@@ -14,6 +14,7 @@ from gateway.services import (
     idempotency,
     inbound_mail,
     lists,
+    mailbox_mail,
     quotas,
     scratchpad,
     shaping,
@@ -47,7 +48,7 @@ def sweep(seconds: float) -> int:
     end = time.monotonic() + seconds
     total = 0
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
-    more_steps = (tls_policies.collect, inbound_mail.collect, shaping.collect)
+    more_steps = (tls_policies.collect, inbound_mail.collect, mailbox_mail.collect, shaping.collect)
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
     for step in (
         *steps,

@@ -1,4 +1,4 @@
-"""Reports that come back to our return paths become events and suppressions; what is no report is kept."""
+"""What comes back to our return paths: reports become events, letters go to mailboxes, the rest is kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import orjson
 from gateway import clock, config, errors
 from gateway.mail import arf, dsn, recognise, verp
 from gateway.mail.recognise import Kind
-from gateway.services import inbound_mail, ledger, suppression_rules, suppressions
+from gateway.services import arrivals, inbound_mail, ledger, mailboxes, suppression_rules, suppressions
 from gateway.services.ledger import Fact
+from gateway.services.mailbox_mail import Place
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 
@@ -60,8 +61,9 @@ def receive(*, recipient: str, mail_from: str, content: bytes) -> Received:
     """Record what one mail to one envelope recipient says; durable when it returns, and harmless when repeated.
 
     A delivery's state stays what it is: a later report is a fact of its own. What is no report is kept
-    for people to look at. A letter to a return path is refused all the same, with `NotAllowed`: its writer
-    learns of it from the own server (RFC 5321 §3.6.3), and nobody waits for an answer that never comes.
+    for people to look at. A letter to a return path goes to the mailbox that the message was sent from. Where there
+    is none it is refused all the same, with `NotAllowed`: its writer learns of it from the own server
+    (RFC 5321 §3.6.3), and nobody waits for an answer that never comes.
     What reporters and machines send is taken, understood or not: a refusal would only bounce to them, who
     end feedback loops that bounce.
     """
@@ -82,6 +84,9 @@ def receive(*, recipient: str, mail_from: str, content: bytes) -> Received:
         return _record(delivery_id, found.report)
     elif found.kind is Kind.AUTO_REPLY:
         kind, why = inbound_mail.AUTO_REPLY, "A machine answered for a person (RFC 3834)."
+    elif found.kind is Kind.LETTER and (place := _sent_from(delivery_id)) is not None:
+        word = arrivals.receive(places=[place], mail_from=mail_from, content=content, delivery_id=delivery_id)
+        return Received(word, delivery_id)
     elif found.kind is Kind.LETTER:
         kind, why, letter = (
             inbound_mail.LETTER,
@@ -102,6 +107,22 @@ def receive(*, recipient: str, mail_from: str, content: bytes) -> Received:
     if letter:
         raise errors.NotAllowed("This address takes delivery reports only; please write to the sender of the message.")
     return Received("auto_reply" if kind == inbound_mail.AUTO_REPLY else "unrecognised", delivery_id)
+
+
+def _sent_from(delivery_id: int) -> Place | None:
+    """The mailbox that the message of a delivery was sent from; raises `MailboxFull`."""
+    rows = db.rows(
+        "SELECT d.account_id, m.from_addr FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.id = ?",
+        (delivery_id,),
+    )
+    for account_id, address in rows:
+        try:
+            found = mailboxes.receiving(address)
+        except (errors.NoSuchMailbox, errors.MailboxAsleep):
+            return None
+        if found is not None and found.account_id == account_id:
+            return Place(found.id, found.account_id, found.domain_id, found.address)
+    return None
 
 
 def _complained_of(complaint: arf.Complaint) -> int | None:

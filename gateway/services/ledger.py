@@ -54,7 +54,7 @@ class Fact:
     told: bool = True
     waited_ms: int | None = None  # delivered: since the message was accepted, or since its time had come
     origin: str | None = None  # what sent the message; its events are counted for that too
-    firsts: Sequence[TallyFacet] = ()  # an open or click: of what it is the first for its delivery
+    firsts: Sequence[TallyFacet] = ()  # an open, click or reply: of what it is the first for its delivery
 
 
 def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:

@@ -11,7 +11,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from gateway import clock, config, ids
-from gateway.services import domains, event_rows, notices, webhook_claims, webhook_payload, webhook_results
+from gateway.services import (
+    domains,
+    event_rows,
+    mailbox_mail,
+    notices,
+    webhook_claims,
+    webhook_payload,
+    webhook_results,
+)
 from gateway.services.event_rows import EventRow
 from gateway.services.notices import Notice
 from gateway.services.webhook_claims import Call, Claim, Endpoint
@@ -230,6 +238,7 @@ class _Run:
     def _load(self, claim: Claim) -> None:
         events = event_rows.load([call.event_id for call in claim.calls if call.event_id > 0])
         told = notices.load([-call.event_id for call in claim.calls if call.event_id < 0])
+        mailbox_mail.attach(events.values(), told.values())
         wanted = {row.domain_id for row in events.values()} - self._signing.keys()
         if wanted:
             for domain in SenderDomain.select().where(SenderDomain.id.in_(sorted(wanted))):

@@ -18,7 +18,7 @@ from gateway.services.event_rows import EventRow
 from gateway.services.identity import OCTETH
 from gateway.services.notices import Notice
 from gateway.services.webhook_words import MESSAGE, NATIVE, NOTICE
-from models.vocabulary import EventKind
+from models.vocabulary import EventKind, NoticeKind
 
 _TOKEN_LENGTH = 50
 _BOUNCES = (EventKind.BOUNCED, EventKind.FAILED)
@@ -36,6 +36,10 @@ _FACTS = (
     "metadata",
     "method",
     "list",
+    "mailbox",
+    "from",
+    "found_by",
+    "message",
 )
 """Of an event's data, what the native payload shows under the same name."""
 
@@ -82,9 +86,10 @@ def native(row: EventRow, signing_key: str, now_s: int) -> bytes:
 
 
 def native_notice(notice: Notice) -> bytes:
-    """A notice in the form of `native`: `type` is `notice.` and its kind."""
+    """A notice in the form of `native`: `type` is `notice.` and its kind, but mail that came is a `message.` too."""
     data = {"notice_id": notice.id, "domain_id": notice.domain_id, **notice.data}
-    return _native(f"{NOTICE}{notice.kind}", notice.at_ms, data)
+    received = notice.kind == NoticeKind.MESSAGE_RECEIVED
+    return _native(notice.kind if received else f"{NOTICE}{notice.kind}", notice.at_ms, data)
 
 
 SURFACES: Mapping[str, Surface] = {OCTETH: Surface(octeth), NATIVE: Surface(native, native_notice)}

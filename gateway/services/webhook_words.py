@@ -18,6 +18,7 @@ NATIVE_WORDS = (
     ALL,
     f"{MESSAGE}*",
     *(f"{MESSAGE}{kind.word}" for kind in EventKind),
+    NoticeKind.MESSAGE_RECEIVED.value,
     f"{NOTICE}*",
     *(f"{NOTICE}{kind.value}" for kind in NoticeKind),
 )
@@ -47,6 +48,8 @@ def read(words: str | Sequence[str], surface: str) -> Wanted:
         low = word.lower()
         if low == ALL:
             kinds |= set(event_words.SHORT if surface == OCTETH else EventKind)
+        elif surface == NATIVE and low == NoticeKind.MESSAGE_RECEIVED:
+            notices.append(low)
         elif surface == NATIVE and low.startswith(MESSAGE):
             kinds |= _events(low.removeprefix(MESSAGE))
         elif surface == NATIVE and low.startswith(NOTICE):
