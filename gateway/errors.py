@@ -452,3 +452,19 @@ class MailboxAsleep(GatewayError):
     slug = "mailbox_asleep"
     smtp = "450 4.2.1"
     message = "Mail to this domain is not taken now, try again later."
+
+
+class NothingWaits(GatewayError):
+    """All deliveries of the message have ended, or are on their way at this very moment."""
+
+    slug = "nothing_waits"
+    status = 409
+    message = "Nothing of the message waits any more: it was sent, has failed, or is being sent now."
+
+
+class KeyEnded(GatewayError):
+    """The key was revoked, has expired, or has a successor already."""
+
+    slug = "key_ended"
+    status = 409
+    message = "The key was revoked, has expired, or is being rotated already."

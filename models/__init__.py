@@ -1,7 +1,7 @@
 """Tables and vocabulary; knows nothing of the gateway above it."""
 
 from models.account import Account, Plan, QuotaUsage, Session
-from models.api import ApiKey, KeyUse
+from models.api import ApiKey, KeyDay, KeyUse
 from models.audit import AuditEntry, AuditHead, AuditSpool
 from models.campaign import Campaign, Tally
 from models.clearance import Clearance
@@ -96,7 +96,7 @@ DURABLE = (
 )
 """Every table of `database`, made by the migrations."""
 
-SCRATCH = (DestinationMinute, Heartbeat, KeyUse, RateCounter)
+SCRATCH = (DestinationMinute, Heartbeat, KeyDay, KeyUse, RateCounter)
 """Every table of `scratch`, made at start."""
 
 __all__ = [
@@ -127,6 +127,7 @@ __all__ = [
     "IdempotencyKey",
     "InboundMail",
     "InboundMailPart",
+    "KeyDay",
     "KeyUse",
     "Lane",
     "Limit",

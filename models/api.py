@@ -29,6 +29,9 @@ class ApiKey(Model):
     created_ms = pw.BigIntegerField()
     expires_ms = pw.BigIntegerField(null=True)
     revoked_ms = pw.BigIntegerField(null=True)
+    domain_ids = LongTextField(null=True)  # JSON list: it holds for these of the account's domains, `domain_id` is NULL
+    service = pw.CharField(64, null=True)  # what it was made for
+    successor_id = pw.IntegerField(null=True)  # the key that takes its place; until `expires_ms` both work
 
 
 class KeyUse(ScratchModel):
@@ -36,3 +39,15 @@ class KeyUse(ScratchModel):
 
     key_id = pw.IntegerField(primary_key=True)
     used_ms = pw.BigIntegerField()
+
+
+class KeyDay(ScratchModel):
+    """What a key was used for on one day."""
+
+    key_id = pw.IntegerField()
+    day = pw.IntegerField()  # days since 1970-01-01, UTC
+    calls = pw.BigIntegerField()  # authenticated requests
+    sends = pw.BigIntegerField()  # accepted messages
+
+    class Meta:
+        primary_key = pw.CompositeKey("key_id", "day")

@@ -276,6 +276,12 @@ class Transaction:
         cursor.execute(self._store.sql(sql), params)
         return cursor
 
+    def execute_text(self, sql: str) -> Any:
+        """Run a statement that has its values in it already (`models.many_rows`)."""
+        cursor = self._connection.cursor()
+        cursor.execute(sql)
+        return cursor
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Any:
         cursor = self._connection.cursor()
         cursor.executemany(self._store.sql(sql), rows if isinstance(rows, list) else list(rows))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway import clock
 from models import database as db
+from models import many_rows
 from models.message import PART_SIZE
 from models.vocabulary import Codec
 
@@ -51,11 +52,12 @@ def prepare(account_id: int, kind: str, body: bytes) -> Prepared:
     """
     prepared = Prepared(account_id, kind, body)
     if prepared.stored_id is None and len(prepared.packed) > PART_SIZE:
-        prepared.stored_id = _store_ahead(prepared)
+        prepared.stored_id = store_ahead(prepared)
     return prepared
 
 
-def _store_ahead(prepared: Prepared) -> int:
+def store_ahead(prepared: Prepared) -> int:
+    """Store a body of any size part by part in short transactions; its id."""
     content_id: int = db.in_transaction(lambda tx: _insert_content(tx, prepared))
     for seq, start in enumerate(range(0, len(prepared.packed), PART_SIZE)):
         part = prepared.packed[start : start + PART_SIZE]
@@ -83,6 +85,36 @@ def store(tx: db.Transaction, prepared: Prepared) -> int:
     _insert_part(tx, content_id, 0, prepared.packed)
     tx.after_commit(lambda: _remember(prepared, content_id), key=("content", content_id))
     return content_id
+
+
+def store_some_ahead(some: Sequence[Prepared]) -> None:
+    """Store small bodies in a transaction of their own, ahead of the one that refers to them."""
+    found = db.in_transaction(lambda tx: store_many(tx, some))
+    for prepared in some:
+        prepared.stored_id = found[prepared.digest]
+
+
+def store_many(tx: db.Transaction, some: Sequence[Prepared]) -> dict[str, int]:
+    """The ids of the stored bodies by digest; writes each that is small and new, once."""
+    found = {prepared.digest: prepared.stored_id for prepared in some if prepared.stored_id is not None}
+    fresh = list({prepared.digest: prepared for prepared in some if prepared.digest not in found}.values())
+    now = clock.now_ms()
+    ids = many_rows.insert(
+        tx,
+        "content",
+        ("kind", "size", "codec", "sha256", "created_ms"),
+        [(one.kind, one.size, int(one.codec), one.digest, now) for one in fresh],
+    )
+    many_rows.insert(
+        tx,
+        "content_part",
+        ("content_id", "seq", "body"),
+        [(content_id, 0, one.packed) for content_id, one in zip(ids, fresh, strict=True)],
+    )
+    for content_id, one in zip(ids, fresh, strict=True):
+        found[one.digest] = content_id
+        tx.after_commit(lambda one=one, content_id=content_id: _remember(one, content_id), key=("content", content_id))  # type: ignore[misc]
+    return found
 
 
 def _remember(prepared: Prepared, content_id: int) -> None:

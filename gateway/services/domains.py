@@ -112,7 +112,7 @@ def find(*, caller: Caller, domain_id: int, past: bool = False) -> SenderDomain:
     `past` finds a deleted one too, for an account that reads its history; a key of it stays refused.
     """
     domain = None
-    if 0 < domain_id <= _ROW_MOST and caller.domain_id in (None, domain_id):
+    if 0 < domain_id <= _ROW_MOST and caller.covers(domain_id):
         domain = SenderDomain.get_or_none(SenderDomain.account_id == caller.account_id, SenderDomain.id == domain_id)
         if domain is not None and domain.deleted_ms is not None and not (past and caller.domain_id is None):
             domain = None
@@ -128,7 +128,7 @@ def find_by_name(*, caller: Caller, name: str) -> SenderDomain:
     except errors.InvalidDomainName:
         raise errors.NotFound("There is no such sender domain.", what="domain") from None
     domain: SenderDomain | None = _live(caller.account_id).where(SenderDomain.name == wanted_name).first()
-    if domain is None or caller.domain_id not in (None, domain.id):
+    if domain is None or not caller.covers(domain.id):
         raise errors.NotFound("There is no such sender domain.", what="domain")
     return domain
 
@@ -137,7 +137,7 @@ def list_(*, caller: Caller) -> list[SenderDomain]:
     """The caller's domains, the oldest first."""
     query = _live(caller.account_id)
     if caller.domain_id is not None:
-        query = query.where(SenderDomain.id == caller.domain_id)
+        query = query.where(SenderDomain.id.in_([caller.domain_id, *caller.domain_ids]))
     return list(query.order_by(SenderDomain.id))
 
 

@@ -10,11 +10,11 @@ from gateway import clock, config, errors, ids
 from gateway.mail import reply_rules
 from gateway.mail.draft import Draft
 from gateway.services import (
+    acceptance,
     alignment,
     gates,
     idempotency,
     lists,
-    messages,
     rendering,
     senders,
     shaping,
@@ -171,7 +171,7 @@ def _render(prepared: Prepared, rcpt: str, signed: bool) -> bytes:
     """The message of the first recipient who would get one."""
     draft, sender = prepared.draft, prepared.sender
     stored = rendering.Stored(
-        0, ids.new_uuid(), sender.id, draft.subject, messages.headers(draft), prepared.now_ms, prepared.caller.live,
+        0, ids.new_uuid(), sender.id, draft.subject, acceptance.headers(draft), prepared.now_ms, prepared.caller.live,
         prepared.kind, prepared.body,
         track_links=sender.track_links if draft.track_links is None else draft.track_links,
         track_opens=sender.track_opens if draft.track_opens is None else draft.track_opens,

@@ -6,6 +6,7 @@ decide. A dry run goes through both and takes the second back. Each gate leaves 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -74,11 +75,12 @@ class Admitted:
 
 def check_sender(caller: Caller) -> senders.Sender:
     """The gates that need no draft: the account may send and its key's domain is enabled."""
-    _check_account(caller)
+    check_account(caller)
     return _domain(caller)
 
 
-def _check_account(caller: Caller) -> None:
+def check_account(caller: Caller) -> None:
+    """The gate that only the account decides; raises `AccountDisabled`, `AccountUnverified`."""
     if caller.status == ACCOUNT_DISABLED:
         raise errors.AccountDisabled()
     if caller.status == ACCOUNT_UNVERIFIED:
@@ -96,7 +98,7 @@ def _domain(caller: Caller) -> senders.Sender:
 
 def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     """Check and route a draft. Reads the database and changes nothing."""
-    _check_account(caller)
+    check_account(caller)
     trail[verdicts.AUTH] = _auth(caller, draft)
     sender = _domain(caller)
     if not address.same_or_subdomain(draft.sender.domain, sender.name):
@@ -110,8 +112,8 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     if draft.stream is None:
         usual = Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK
         draft = replace(draft, stream=PURPOSES.get(draft.purpose, usual))
-    recipients = _recipients(draft)
-    if not recipients and draft.list_id is None:
+    found = recipients(draft)
+    if not found and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
     settings = config.settings()
     body, kind = _body(draft)
@@ -122,7 +124,7 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     if len(body) > limit:
         raise errors.TooLarge(f"The message has {len(body)} bytes; {limit} are allowed.", limit=limit, used=len(body))
     trail[verdicts.VALIDATION] = {
-        "gate": verdicts.VALIDATION, "rule": rule, "recipients": len(recipients), "bytes": len(body), "limit": limit,
+        "gate": verdicts.VALIDATION, "rule": rule, "recipients": len(found), "bytes": len(body), "limit": limit,
     }  # fmt: skip
     now = clock.now_ms()
     due = max(draft.send_at_ms or 0, now)
@@ -131,17 +133,23 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     route = lanes.ROUTE_DEFAULT if caller.live else lanes.ROUTE_TEST
     trail |= _ways(draft, settings.delivery, route, due, expires, now, stream_rule)
     prepared = Prepared(
-        caller=caller, draft=draft, sender=sender, recipients=recipients, kind=kind, body=body, route=route,
+        caller=caller, draft=draft, sender=sender, recipients=found, kind=kind, body=body, route=route,
         due_ms=due, expires_ms=expires, now_ms=now, trail=trail, uuid=ids.new_uuid(),
         first=_first(caller, sender, draft),
     )  # fmt: skip
-    if route == lanes.ROUTE_DEFAULT:
-        _choose_servers(prepared)
+    choose_servers(prepared)
     return prepared
 
 
-def _choose_servers(prepared: Prepared) -> None:
-    """Route each recipient over one of the account's own servers, where it has any."""
+def has_servers(prepared: Prepared) -> bool:
+    """Whether the mail may leave over servers of the account's own."""
+    return prepared.route != lanes.ROUTE_TEST and routing_tables.of(prepared.caller.account_id) is not None
+
+
+def choose_servers(prepared: Prepared) -> None:
+    """Route each recipient over one of the account's own servers, where it has any; test mail never leaves."""
+    if prepared.route == lanes.ROUTE_TEST:
+        return
     draft, account_id = prepared.draft, prepared.caller.account_id
     table = routing_tables.of(account_id)
     if table is None:
@@ -215,7 +223,19 @@ def transport_name(delivery: str, route: str) -> str:
     return "smarthost" if delivery.startswith(("smtp://", "smtps://")) else delivery
 
 
-def _recipients(draft: Draft) -> list[str]:
+def shape(draft: Draft, count: int) -> tuple[Hashable, ...]:
+    """What `prepare` reads of a draft without template, variables and list to `count` recipients, and nothing else.
+
+    But for the choice of a server, which is made anew for each. Drafts of one shape and one sender domain pass the
+    gates alike, so a bulk request asks once for all of them.
+    """
+    return (
+        draft.sender.email, draft.html, draft.text, draft.stream, draft.purpose, draft.server,
+        draft.send_at_ms, draft.raw, draft.mail_from, draft.smtp_login_id, count, tuple(draft.attachments),
+    )  # fmt: skip
+
+
+def recipients(draft: Draft) -> list[str]:
     """Each address once, in the order To, Cc, Bcc; over SMTP the envelope decides."""
     if draft.envelope_to is not None:
         return list(dict.fromkeys(draft.envelope_to))
@@ -258,22 +278,28 @@ def admit(tx: db.Transaction, prepared: Prepared) -> Admitted:
     left = {} if draft.metered else quotas.spend(
         tx, account_id=caller.account_id, plan=caller.plan, emails=found.count
     )  # fmt: skip
-    trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "rule": caller.plan.name, "left": left}
+    trail[verdicts.QUOTA] = quota(caller, left)
     if draft.metered:
         trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "decision": "for_each", "rule": caller.plan.name}
-    elif not left:
-        trail[verdicts.QUOTA] = {"gate": verdicts.QUOTA, "decision": "unlimited", "rule": caller.plan.name}
     found.blocked = suppressions.check(
         tx, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=prepared.recipients
     )
     found.suppressed = [rcpt for rcpt in prepared.recipients if rcpt in found.blocked]
     if found.suppressed and len(found.suppressed) == found.count:
         raise errors.SuppressedRecipient(addresses=found.suppressed)
-    trail[verdicts.SUPPRESSION] = _suppression(draft, found)
+    trail[verdicts.SUPPRESSION] = suppression(draft, found)
     return found
 
 
-def _suppression(draft: Draft, found: Admitted) -> verdicts.Stored:
+def quota(caller: Caller, left: dict[str, int]) -> verdicts.Stored:
+    """The verdict on what the plan still allows, by period; empty where it has no limit."""
+    if not left:
+        return {"gate": verdicts.QUOTA, "decision": "unlimited", "rule": caller.plan.name}
+    return {"gate": verdicts.QUOTA, "rule": caller.plan.name, "left": left}
+
+
+def suppression(draft: Draft, found: Admitted) -> verdicts.Stored:
+    """The verdict on who of the recipients is left."""
     stored: verdicts.Stored = {"gate": verdicts.SUPPRESSION}
     if draft.list_id is not None:  # decided for each subscriber, when its delivery is made
         return stored | {"decision": "for_each", "rule": "list", "list": draft.list_id, "recipients": found.count}
@@ -285,14 +311,24 @@ def _suppression(draft: Draft, found: Admitted) -> verdicts.Stored:
 def _claim(tx: db.Transaction, prepared: Prepared) -> str | None:
     request, trail = prepared.request, prepared.trail
     if request is None:
-        trail[verdicts.IDEMPOTENCY] = {"gate": verdicts.IDEMPOTENCY, "decision": "no_key"}
+        trail[verdicts.IDEMPOTENCY] = no_key()
         return None
     earlier = idempotency.claim(tx, request, now_ms=prepared.now_ms)
-    trail[verdicts.IDEMPOTENCY] = replayed(request) if earlier is not None else {
-        "gate": verdicts.IDEMPOTENCY, "decision": "first", "rule": "Idempotency-Key", "key": request.key,
-        "until_ms": prepared.now_ms + idempotency.KEEP_MS,
-    }  # fmt: skip
+    trail[verdicts.IDEMPOTENCY] = replayed(request) if earlier is not None else first(request, prepared.now_ms)
     return earlier
+
+
+def no_key() -> verdicts.Stored:
+    """The verdict on a request that is a new one every time."""
+    return {"gate": verdicts.IDEMPOTENCY, "decision": "no_key"}
+
+
+def first(request: idempotency.Request, now_ms: int) -> verdicts.Stored:
+    """The verdict on a request that nothing was answered to before."""
+    return {
+        "gate": verdicts.IDEMPOTENCY, "decision": "first", "rule": "Idempotency-Key", "key": request.key,
+        "until_ms": now_ms + idempotency.KEEP_MS,
+    }  # fmt: skip
 
 
 def replayed(request: idempotency.Request) -> verdicts.Stored:

@@ -6,6 +6,7 @@ message's own transaction, so that a key is kept exactly where its message is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pymysql
@@ -13,10 +14,12 @@ import pymysql
 from gateway import errors
 from gateway.mail.draft import Draft
 from models import database as db
+from models import many_rows
 
 KEEP_MS = 72 * 3_600_000
 """How long a key is answered with what it was answered first."""
 
+_CHUNK = 500
 _COLUMN = {"sqlite": '"key"', "mysql": "`key`"}
 
 
@@ -80,10 +83,57 @@ def claim(tx: db.Transaction, request: Request, *, now_ms: int) -> str | None:
     return str(answer)
 
 
-def finish(tx: db.Transaction, request: Request, *, message_id: int, answer: str) -> None:
+def finish(tx: db.Transaction, request: Request, *, message_id: int | None, answer: str) -> None:
     """Keep what the request is answered with."""
     tx.execute(
         "UPDATE idempotency_key SET message_id = ?, status = 200, answer = ?"
         f" WHERE scope = ? AND {_COLUMN[tx.dialect]} = ?",
         (message_id, answer, *request.row),
     )
+
+
+def claim_many(
+    tx: db.Transaction, requests: Sequence[tuple[Request, str]], *, now_ms: int
+) -> list[str | errors.IdempotencyMismatch | None]:
+    """`claim` and `finish` for many requests with the answers that they will get, each key at most once.
+
+    For each: None where it is new, the earlier answer, or a refusal. Raises `IdempotencyRunning` where a twin of
+    one of them takes too long.
+    """
+    # Sorted, so that two transactions meet on the same keys in one order.
+    rows = sorted((*request.row, request.fingerprint, 200, answer, now_ms) for request, answer in requests)
+    columns = ("scope", "key", "fingerprint", "status", "answer", "created_ms")
+    try:
+        many_rows.insert(tx, "idempotency_key", columns, rows, ignore=True)
+    except pymysql.err.OperationalError as error:
+        if error.args and error.args[0] == 1205:
+            raise errors.IdempotencyRunning() from None
+        raise
+    found: dict[tuple[str, str], tuple[str, str | None]] = {}
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        marks = ",".join("?" * len(some))
+        column = _COLUMN[tx.dialect]
+        for scope in sorted({row[0] for row in some}):
+            for key, fingerprint, answer in tx.rows(
+                f"SELECT {column}, fingerprint, answer FROM idempotency_key WHERE scope = ? AND {column} IN ({marks})",
+                (scope, *(row[1] for row in some)),
+            ):
+                found[scope, key] = (fingerprint, answer)
+    decided: list[str | errors.IdempotencyMismatch | None] = []
+    for request, answer in requests:
+        fingerprint, kept = found[request.row]
+        if kept == answer:
+            decided.append(None)
+        else:
+            decided.append(str(kept) if fingerprint == request.fingerprint else errors.IdempotencyMismatch())
+    return decided
+
+
+def forget(tx: db.Transaction, requests: Sequence[Request]) -> None:
+    """Take back the keys of requests that were refused after all."""
+    if requests:
+        tx.executemany(
+            f"DELETE FROM idempotency_key WHERE scope = ? AND {_COLUMN[tx.dialect]} = ?",
+            [request.row for request in requests],
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gateway import clock, errors, vault
-from gateway.services import audit_calls, scratchpad
+from gateway.services import audit_calls, key_usage, scratchpad
 from models import database as db
 from models.vocabulary import ACCOUNT_DISABLED, ROLE_OPERATOR
 
@@ -45,7 +45,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking now. `domain_id` is set for a sender key; empty `scopes` mean all of its surface."""
+    """Who is asking now. `domain_id` is set for a sender key; empty `scopes` mean all of its surface.
+
+    A key of several domains has them in `domain_ids`, and a `domain_id` that no domain has: whoever does not know of
+    it finds nothing, never everything.
+    """
 
     account_id: int
     email: str
@@ -60,22 +64,30 @@ class Caller:
     live: bool = True
     strict: bool = False
     defaults: dict[str, str] = field(default_factory=dict)  # ListID, SubscriberID, JourneyID, ActionID where set
+    domain_ids: tuple[int, ...] = ()
 
     @property
     def is_operator(self) -> bool:
         return self.role == ROLE_OPERATOR
+
+    def covers(self, domain_id: int | None) -> bool:
+        """Whether it may act for that domain of its account; None stands for all of them."""
+        return self.domain_id is None or self.domain_id == domain_id or domain_id in self.domain_ids
 
     def allows(self, permission: str) -> bool:
         """Whether the key may do this: `read` stands for every `read:…`; a key without scopes may do all."""
         return not self.scopes or permission in self.scopes or permission.partition(":")[0] in self.scopes
 
 
+SEVERAL_DOMAINS = -1
+"""The `domain_id` of a caller whose key holds for several domains."""
+
 _PLAN = tuple(item.name for item in fields(Limits))
 _ACCOUNT = "a.id, a.email, a.role, a.status, a.options, " + ", ".join(f"p.{name}" for name in _PLAN)
 _JOIN = "JOIN account a ON a.id = {}.account_id JOIN plan p ON p.id = a.plan_id"
 _KEY = (
-    f"SELECT {_ACCOUNT}, k.id, k.domain_id, k.surface, k.scopes, k.live, k.strict, k.list_id, k.subscriber_id,"
-    f" k.journey_id, k.action_id, k.expires_ms FROM api_key k {_JOIN.format('k')}"
+    f"SELECT {_ACCOUNT}, k.id, k.domain_id, k.domain_ids, k.surface, k.scopes, k.live, k.strict, k.list_id,"
+    f" k.subscriber_id, k.journey_id, k.action_id, k.expires_ms FROM api_key k {_JOIN.format('k')}"
     " WHERE k.fingerprint IN ({}) AND k.revoked_ms IS NULL"
 )
 _SESSION = f"SELECT {_ACCOUNT}, s.expires_ms FROM session s {_JOIN.format('s')} WHERE s.token_hash IN ({{}})"
@@ -238,7 +250,7 @@ def _account(row: tuple[Any, ...]) -> Caller:
 
 
 def _with_key(row: tuple[Any, ...]) -> Caller:
-    key_id, domain_id, surface, scopes, live, strict, *defaults, _ = row[_KEY_AT:]
+    key_id, domain_id, several, surface, scopes, live, strict, *defaults, _ = row[_KEY_AT:]
     names = ("ListID", "SubscriberID", "JourneyID", "ActionID")
     return Caller(
         account_id=row[0],
@@ -248,7 +260,8 @@ def _with_key(row: tuple[Any, ...]) -> Caller:
         options=json.loads(row[4] or "{}"),
         plan=Limits(*row[5:_KEY_AT]),
         key_id=key_id,
-        domain_id=domain_id,
+        domain_id=SEVERAL_DOMAINS if several else domain_id,
+        domain_ids=tuple(json.loads(several)) if several else (),
         surface=surface,
         scopes=frozenset(json.loads(scopes or "[]")),
         live=bool(live),
@@ -264,7 +277,8 @@ _NOTE_MYSQL = "INSERT INTO key_use (key_id, used_ms) VALUES (?, ?) ON DUPLICATE 
 
 
 def _note_use(key_id: int | None) -> None:
-    """Mark the key as used, at most once a minute in this process; a failure is only logged."""
+    """Count the use, and mark the key as used, at most once a minute in this process; a failure is only logged."""
+    key_usage.count_call(key_id)
     now = clock.now_ms()
     if key_id is None or now - _cache.noted.get(key_id, -_NOTED_EVERY_MS) < _NOTED_EVERY_MS:
         return

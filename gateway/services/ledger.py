@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections import Counter
@@ -15,12 +14,15 @@ import orjson
 from gateway import clock
 from gateway.services import delivery_times, roll_ups, tallies, webhook_outbox
 from models import database as db
+from models import many_rows
 from models.vocabulary import EventKind, FacetKind, TallyFacet
 
 BEYOND = 0
 """Stands for a kind: recipients of an hour's accepted messages beyond the first of each."""
 
-_CHUNK = 200
+_EVENT = (
+    "account_id", "domain_id", "kind", "at_ms", "message_id", "delivery_id", "rcpt", "mx_id", "reply_id", "ip", "data",
+)  # fmt: skip
 _TAG_LENGTH = 190
 _FACETS = {
     "category": FacetKind.CATEGORY,
@@ -89,29 +91,9 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
 
 
 def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:
-    """Insert and return the ids in order: one statement allots one run of ids on each database."""
-    allotted: list[int] = []
+    """Insert and return the ids in order."""
     tx.hasten()
-    mark = f"(?,?,?,?,?,?,?,?,?,?,?,{LOGGED[tx.dialect]})"
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
-        marks = ",".join([mark] * len(some))
-        cursor = tx.execute(
-            "INSERT INTO event (account_id, domain_id, kind, at_ms, message_id, delivery_id, rcpt, mx_id, reply_id,"
-            f" ip, data, logged_ms) VALUES {marks}",
-            [value for row in some for value in row],
-        )
-        if tx.dialect == "sqlite":  # lastrowid is the last of the run
-            allotted.extend(range(cursor.lastrowid - len(some) + 1, cursor.lastrowid + 1))
-        else:  # the first
-            step = _increment()
-            allotted.extend(range(cursor.lastrowid, cursor.lastrowid + len(some) * step, step))
-    return allotted
-
-
-@functools.cache
-def _increment() -> int:
-    return int(db.database.execute_sql("SELECT @@auto_increment_increment").fetchone()[0])
+    return many_rows.insert(tx, "event", _EVENT, rows, computed={"logged_ms": LOGGED[tx.dialect]})
 
 
 def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -> None:
@@ -130,27 +112,24 @@ def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -
 
 
 def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
+    alike = Counter((fact.domain_id, fact.kind, clock.day_number(fact.at_ms), tuple(fact.tags)) for fact in facts)
     counts: Counter[tuple[Any, ...]] = Counter()
-    for fact in facts:
-        day = clock.day_number(fact.at_ms)
-        for tag in _tags(fact):
-            counts[(fact.domain_id, day, int(fact.kind), tag)] += 1
+    for (domain_id, kind, day, tags), n in alike.items():
+        for tag in _tags(tags):
+            counts[(domain_id, day, int(kind), tag)] += n
     roll_ups.add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
 
 
 def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
     counts: Counter[tuple[Any, ...]] = Counter()
+    accepted: Counter[tuple[Any, ...]] = Counter()
     for fact, reply_id in zip(facts, reply_ids, strict=True):
-        day = clock.day_number(fact.at_ms)
-        hour = (fact.domain_id, int(FacetKind.HOUR), day, f"{fact.at_ms % clock.DAY_MS // clock.HOUR_MS:02d}")
-        counts[(*hour, int(fact.kind))] += 1
         if fact.kind is EventKind.ACCEPTED:
             more = int((fact.data or {}).get("recipients", 1)) - 1
-            if more > 0:
-                counts[(*hour, BEYOND)] += more
-                for tag in _tags(fact):
-                    counts[(fact.domain_id, int(FacetKind.RECIPIENTS), day, tag, int(fact.kind))] += more
+            accepted[(fact.domain_id, fact.at_ms // clock.HOUR_MS, more, tuple(fact.tags) if more > 0 else ())] += 1
             continue
+        day = clock.day_number(fact.at_ms)
+        counts[(*_hour(fact.domain_id, fact.at_ms), int(fact.kind))] += 1
         if fact.waited_ms is not None:
             value = str(delivery_times.step(fact.waited_ms))
             counts[(fact.domain_id, int(FacetKind.DELIVERY_TIME), day, value, int(fact.kind))] += 1
@@ -164,7 +143,20 @@ def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence
         for facet, value in values:
             if value:
                 counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
+    for (domain_id, hour, more, tags), n in accepted.items():
+        at_ms = hour * clock.HOUR_MS
+        counts[(*_hour(domain_id, at_ms), int(EventKind.ACCEPTED))] += n
+        if more > 0:
+            counts[(*_hour(domain_id, at_ms), BEYOND)] += more * n
+            beyond = (domain_id, int(FacetKind.RECIPIENTS), clock.day_number(at_ms))
+            for tag in _tags(tags):
+                counts[(*beyond, tag, int(EventKind.ACCEPTED))] += more * n
     roll_ups.add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
+
+
+def _hour(domain_id: int, at_ms: int) -> tuple[int, int, int, str]:
+    """A domain's hour of the day, as facets are kept by it."""
+    return domain_id, int(FacetKind.HOUR), clock.day_number(at_ms), f"{at_ms % clock.DAY_MS // clock.HOUR_MS:02d}"
 
 
 def count_gone(tx: db.Transaction, events: Iterable[tuple[int, int, int]]) -> None:
@@ -175,9 +167,9 @@ def count_gone(tx: db.Transaction, events: Iterable[tuple[int, int, int]]) -> No
     roll_ups.add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
 
 
-def _tags(fact: Fact) -> set[str]:
+def _tags(tags: Iterable[str]) -> set[str]:
     """With '' for all of the domain."""
-    return {"", *(tag[:_TAG_LENGTH] for tag in fact.tags)}
+    return {"", *(tag[:_TAG_LENGTH] for tag in tags)}
 
 
 _words: dict[tuple[str, str], int] = {}
@@ -186,7 +178,7 @@ _words: dict[tuple[str, str], int] = {}
 def forget_words() -> None:
     """Drop the process's memory of the dictionaries (another database was connected)."""
     _words.clear()
-    _increment.cache_clear()
+    many_rows.increment.cache_clear()
 
 
 def _word_id(tx: db.Transaction, table: str, column: str, text: str) -> int:

@@ -48,7 +48,7 @@ def find(*, caller: Caller, message_id: str) -> MessageRow:
         " WHERE m.uuid = ? AND m.account_id = ?",
         (uuid.bytes, caller.account_id),
     )
-    if not found or caller.domain_id not in (None, found[0][2]):
+    if not found or not caller.covers(found[0][2]):
         raise _absent()
     id_, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, *rest = found[0]
     send_at, created, verdicts, origin = rest

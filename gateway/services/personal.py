@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,8 @@ VARIABLES_MOST = 65_536
 """Bytes of a request's variables as JSON."""
 
 
-def prepare(caller: Caller, draft: Draft) -> Draft:
-    """The draft with its template's parts where it has none of its own.
+def prepare(caller: Caller, draft: Draft, find: Callable[[int], templates.Template] | None = None) -> Draft:
+    """The draft with its template's parts where it has none of its own; `find` remembers templates for its caller.
 
     To a list the parts stay sources, checked, and are rendered for each subscriber; otherwise they are
     rendered now. Without a template, variables or a list the draft comes back as it is.
@@ -31,7 +31,8 @@ def prepare(caller: Caller, draft: Draft) -> Draft:
         raise errors.Invalid(f"The variables have more than {VARIABLES_MOST} bytes.", field="Variables")
     subject, html, text = draft.subject, draft.html, draft.text
     if draft.template_id is not None:
-        found = find_template(caller=caller, template_id=draft.template_id)
+        number = draft.template_id
+        found = find_template(caller=caller, template_id=number) if find is None else find(number)
         subject = subject or found.subject
         html = found.html if html is None else html
         text = found.text if text is None else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -82,6 +83,39 @@ def take(tx: db.Transaction, *, account_id: int, plan: Limits, emails: int) -> G
         for period in periods:
             tx.execute(_ADD[tx.dialect], (account_id, period, granted.emails))
     return granted
+
+
+def spend_some(
+    tx: db.Transaction, *, account_id: int, plan: Limits, wanted: Sequence[int]
+) -> tuple[list[errors.QuotaReached | None], dict[str, int]]:
+    """`spend` for many messages at once: in their order each that still fits is counted, the others are refused.
+
+    `wanted` are the emails of each; returns the refusals, None for what was counted, and what is left.
+    """
+    now = clock.now()
+    limits: list[tuple[str, str, int, int]] = []  # column, period, limit, used
+    for column, form in _PERIODS:
+        limit = getattr(plan, column)
+        if limit is None:
+            continue
+        period = now.strftime(form)
+        tx.execute(_ADD[tx.dialect], (account_id, period, 0))  # holds the row until the commit
+        used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
+        limits.append((column, period, limit, int(used)))
+    refusals: list[errors.QuotaReached | None] = []
+    spent = 0
+    for emails in wanted:
+        passed = next((one for one in limits if one[3] + spent + emails > one[2]), None)
+        if passed is None:
+            spent += emails
+            refusals.append(None)
+            continue
+        column, period, limit, used = passed
+        kind = errors.SendRateReached if column == "emails_minute" else errors.QuotaReached
+        refusals.append(kind(limit=limit, used=used + spent, period=period, retry_after=_left(now, column)))
+    for _, period, _, _ in limits:
+        tx.execute(_ADD[tx.dialect], (account_id, period, spent))
+    return refusals, {column.removeprefix("emails_"): limit - used - spent for column, _, limit, used in limits}
 
 
 def _left(now: datetime, column: str) -> int:

@@ -82,16 +82,17 @@ def _load(domain_id: int) -> Sender | None:
     return None
 
 
-def _load_of_address(key: tuple[int, str]) -> int | None:
-    account_id, domain = key
-    labels = domain.split(".")
+def _load_owned(key: tuple[int, str]) -> list[tuple[int, str, str]]:
+    """(id, name, status) of the account's domains that a host is or lies in, the nearest first."""
+    account_id, host = key
+    labels = host.split(".")
     names = [".".join(labels[at:]) for at in range(len(labels) - 1)][-20:]
     rows = db.rows(
-        "SELECT id, name FROM sender_domain WHERE account_id = ? AND deleted_ms IS NULL"
+        "SELECT id, name, status FROM sender_domain WHERE account_id = ? AND deleted_ms IS NULL"
         f" AND name IN ({', '.join('?' * len(names))})",
         (account_id, *names),
     ) if names else []  # fmt: skip
-    return int(max(rows, key=lambda row: len(row[1]))[0]) if rows else None
+    return sorted(rows, key=lambda row: -len(row[1]))
 
 
 def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
@@ -101,7 +102,7 @@ def _load_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
 
 
 _senders: Recent[int, Sender | None] = Recent(_load, trust_ms=1000)
-_of_address: Recent[tuple[int, str], int | None] = Recent(_load_of_address, trust_ms=1000)
+_owned: Recent[tuple[int, str], list[tuple[int, str, str]]] = Recent(_load_owned, trust_ms=1000)
 _keys: Recent[int, tuple[dkim.SigningKey, ...]] = Recent(_load_keys, trust_ms=5_000)
 
 
@@ -115,7 +116,23 @@ def sender(domain_id: int) -> Sender | None:
 
 def of_address(*, account_id: int, domain: str) -> int | None:
     """The account's sender domain that a From address at `domain` belongs to: itself or the nearest parent."""
-    return _of_address.get((account_id, domain))
+    found = _owned.get((account_id, domain))
+    return found[0][0] if found else None
+
+
+def sending(caller: Caller, host: str) -> Caller:
+    """The caller as a sender for the domain of a From address: the nearest enabled one that `host` is or lies in.
+
+    A caller of one domain stays as it is; the gates compare the two. Raises `DomainNotVerified`.
+    """
+    if caller.domain_id is not None and not caller.domain_ids:
+        return caller
+    key = (caller.account_id, host)
+    for load in (_owned.get, _load_owned):  # it may have been enabled a moment ago
+        for id_, _, status in load(key):
+            if status == DOMAIN_ENABLED and caller.covers(id_):
+                return replace(caller, domain_id=id_, domain_ids=())
+    raise errors.DomainNotVerified(f"{host} is no verified sending domain of this key.", field="from")
 
 
 def for_address(caller: Caller, sender: Mailbox) -> Caller:
@@ -138,5 +155,5 @@ def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:
 
 def forget() -> None:
     _senders.forget()
-    _of_address.forget()
+    _owned.forget()
     _keys.forget()
