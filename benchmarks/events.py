@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config, ids
-from gateway.services import event_buckets, events, identity, ledger, schema, search_index, statistics
+from gateway.services import event_buckets, event_marks, events, identity, ledger, schema, search_index, statistics
 from gateway.services.identity import Caller
 from models import database as db
 from models.account import Account, Plan
@@ -186,7 +186,7 @@ def prepare(count: int, domain_ids: Sequence[int]) -> None:
     filled = time.perf_counter()
     search_index._GAP = 0.0  # nobody else writes
     if db.dialect() == "mysql":
-        search_index._HORIZON_MS = 0
+        event_marks._HORIZON_MS = 0
         search_index.run(1)
         time.sleep(0.01)
         db.database.execute_sql("ANALYZE TABLE event, message, search_term, counter, facet")

@@ -21,19 +21,23 @@ _EXAMPLE = {
     "CreatedAt": "2026-01-01 12:00:00",
     "UpdatedAt": "2026-01-01 12:00:00",
 }
-_WORDS = {SubscriberStatus.ACTIVE: "Active", SubscriberStatus.UNSUBSCRIBED: "Unsubscribed"}
+_WORDS = {
+    SubscriberStatus.ACTIVE: "Active",
+    SubscriberStatus.UNSUBSCRIBED: "Unsubscribed",
+    SubscriberStatus.PENDING: "Pending",
+}
 _ADDRESS_DOC = "The email address"
 _FIELDS_DOC = "Values for templates, such as firstName"
 _EXISTS, _INVALID, _MISSING = 5, 4, 2
 
 
 class Status(Field):
-    """Active or Unsubscribed, in any case."""
+    """Active, Unsubscribed or Pending, in any case."""
 
     def read(self, value: Any) -> SubscriberStatus:
         word = value.strip().lower() if isinstance(value, str) else ""
         found = next((status for status, name in _WORDS.items() if name.lower() == word), None)
-        return found if found is not None else self.refuse("should be Active or Unsubscribed")
+        return found if found is not None else self.refuse("should be Active, Unsubscribed or Pending")
 
 
 class ListParams(Params):
@@ -50,7 +54,9 @@ class AddSubscribersParams(ListParams):
 
 
 class GetSubscribersParams(ListParams):
-    Status = Status(required=False, invalid=3, doc="Active or Unsubscribed; both without it")
+    Status = Status(
+        required=False, invalid=3, doc="Active, Unsubscribed or Pending (asked to confirm); all without it"
+    )
     StartFrom = Whole(required=False, doc="How many subscribers to skip")
     RetrieveCount = Whole(required=False, low=1, high=100, clamp=True, doc="How many to return, at most 100")
 

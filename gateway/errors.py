@@ -319,6 +319,22 @@ class SubscriberNotFound(NotFound):
     message = "There is no such subscriber on the list."
 
 
+class NotConfirmed(GatewayError):
+    """The list asks those who are put on it, and this one has not answered."""
+
+    slug = "not_confirmed"
+    status = 409
+    message = "The list has double opt-in: only they themselves can confirm, by the link in their mail."
+
+
+class NotPending(GatewayError):
+    """Nobody waits for that confirmation."""
+
+    slug = "not_pending"
+    status = 409
+    message = "The subscriber is not asked for a confirmation."
+
+
 class WhichSubscriber(Invalid):
     """Neither a number nor an address says who is meant."""
 

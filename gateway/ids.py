@@ -64,6 +64,19 @@ def range_of_short(text: str) -> tuple[bytes, bytes, bytes] | None:
     return head + bytes(10), head + b"\xff" * 10, tail
 
 
+def numbered(prefix: str, created_ms: int, number: int) -> str:
+    """The public id of a row that has no UUID: made of its number, and of when it was made so that it sorts by time."""
+    return public_id(prefix, uuid.UUID(int=(created_ms & (1 << 48) - 1) << 80 | 7 << 76 | 2 << 62 | number))
+
+
+def number_of(prefix: str, text: str) -> int | None:
+    """The row's number in an id of `numbered`; None for anything else."""
+    if not text.startswith(f"{prefix}_"):
+        return None
+    found = uuid_of(prefix, text)
+    return None if found is None else found.int & (1 << 62) - 1
+
+
 def session_token() -> str:
     """32 lower-case hex digits."""
     return secrets.token_hex(16)

@@ -18,6 +18,8 @@ SEARCH = "search"
 DOMAINS = "domains"
 HITS = "hits"
 AUDIT = "audit"
+ENGAGEMENT = "engagement"
+CONFIRM = "confirm"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

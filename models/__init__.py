@@ -9,7 +9,8 @@ from models.delivery import Attempt, CapturedMail, Delivery, Lane
 from models.domain import DkimKey, SenderDomain
 from models.event import Counter, Event, Facet, Mx, Reply
 from models.inbound_mail import InboundMail, InboundMailPart
-from models.mail_list import Expansion, MailList, Subscriber
+from models.list_import import ListImport, ListImportError, ListImportPart
+from models.mail_list import Confirmation, Engagement, Expansion, ListCount, MailList, Subscriber
 from models.mailbox import (
     Mailbox,
     MailboxMessage,
@@ -43,11 +44,13 @@ DURABLE = (
     Campaign,
     CapturedMail,
     Clearance,
+    Confirmation,
     Content,
     ContentPart,
     Counter,
     Delivery,
     DkimKey,
+    Engagement,
     Erasure,
     Event,
     Expansion,
@@ -58,6 +61,10 @@ DURABLE = (
     InboundMailPart,
     Lane,
     Limit,
+    ListCount,
+    ListImport,
+    ListImportError,
+    ListImportPart,
     MailList,
     Mailbox,
     MailboxMessage,
@@ -112,12 +119,14 @@ __all__ = [
     "Campaign",
     "CapturedMail",
     "Clearance",
+    "Confirmation",
     "Content",
     "ContentPart",
     "Counter",
     "Delivery",
     "DestinationMinute",
     "DkimKey",
+    "Engagement",
     "Erasure",
     "Event",
     "Expansion",
@@ -131,6 +140,10 @@ __all__ = [
     "KeyUse",
     "Lane",
     "Limit",
+    "ListCount",
+    "ListImport",
+    "ListImportError",
+    "ListImportPart",
     "MailList",
     "Mailbox",
     "MailboxMessage",

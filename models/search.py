@@ -21,10 +21,10 @@ class SearchTerm(Model):
 
 
 class SearchMark(Model):
-    """How far the index has come; one row."""
+    """How far a reader of the event log has come; one row each: 1 the index, 2 the engagement of addresses."""
 
     id = pw.IntegerField(primary_key=True)
-    event_id = pw.BigIntegerField(default=0)  # events up to here are indexed
+    event_id = pw.BigIntegerField(default=0)  # events up to here are dealt with
     seen_id = pw.BigIntegerField(default=0)  # the last event at `seen_ms`
     seen_ms = pw.BigIntegerField(default=0)
-    lease_ms = pw.BigIntegerField(default=0)  # until then an indexer is at work
+    lease_ms = pw.BigIntegerField(default=0)  # until then one is at work

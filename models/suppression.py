@@ -8,7 +8,7 @@ from models.database import LongTextField, Model
 
 
 class Suppression(Model):
-    """`domain_id` 0 holds for the whole account."""
+    """`domain_id` 0 holds for the whole account, below 0 for the mail to one list: its id, negative."""
 
     id = pw.BigAutoField()
     account_id = pw.IntegerField()

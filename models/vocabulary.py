@@ -104,6 +104,8 @@ class NoticeKind(StrEnum):
     WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
     AUTOMATION_TRIGGERED = "automation.triggered"  # a run of an automation began for a subscriber
     MESSAGE_RECEIVED = "message.received"  # mail came to a mailbox
+    SUBSCRIBER_UNSUBSCRIBED = "subscriber.unsubscribed"  # on behalf of a subscriber of a list, not by a link
+    SUBSCRIBER_CONFIRMED = "subscriber.confirmed"  # a subscriber of a list with double opt-in said that it was they
     ADDRESS_ERASED = "address.erased"  # of a recipient that asked for it nothing is left but a pseudonym
 
 
@@ -125,6 +127,12 @@ class SubscriberStatus(IntEnum):
     ACTIVE = 1
     UNSUBSCRIBED = 2  # stays on the list, is not written to
     REMOVED = 3  # no longer on the list; goes once no message still has to come by
+    PENDING = 4  # was asked whether it was they, and has not confirmed: is not written to
+
+
+class ListKind(IntEnum):
+    LIST = 1
+    SEGMENT = 2  # those of a list who fulfil conditions
 
 
 class Codec(IntEnum):
@@ -166,6 +174,17 @@ CAMPAIGN_STATES = {
     CAMPAIGN_FAILED: "could not be launched at its time",
 }
 """The life of a campaign; the last three are its ends."""
+
+IMPORT_RECEIVING, IMPORT_QUEUED, IMPORT_RUNNING = "receiving", "queued", "running"
+IMPORT_DONE, IMPORT_FAILED = "done", "failed"
+IMPORT_STATES = {
+    IMPORT_RECEIVING: "its file is on its way in",
+    IMPORT_QUEUED: "waits for a worker",
+    IMPORT_RUNNING: "its rows are put on the list",
+    IMPORT_DONE: "every row was taken, or stands among the errors",
+    IMPORT_FAILED: "came to an end before all rows: the cause says why",
+}
+"""The life of a file of subscribers."""
 
 CHECK_PENDING, CHECK_VERIFIED, CHECK_FAILED = "Pending", "Verified", "Failed"
 PERMISSIONS = (

@@ -26,6 +26,8 @@ QUEUE_OF = {
     jobs.DOMAINS: ASIDE,
     jobs.HITS: ASIDE,
     jobs.AUDIT: ASIDE,
+    jobs.ENGAGEMENT: ASIDE,
+    jobs.CONFIRM: ASIDE,
 }
 EXPIRES = 60
 """Seconds after which a bell says nothing any more. It is told by the ringer's clock and judged by the worker's, so

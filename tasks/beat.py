@@ -21,6 +21,8 @@ SCHEDULE = {
     jobs.DOMAINS: 60.0,
     jobs.HITS: 5.0,
     jobs.AUDIT: 5.0,
+    jobs.ENGAGEMENT: 5.0,
+    jobs.CONFIRM: 5.0,
 }
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 

@@ -21,8 +21,10 @@ from models import database as db
 # The tasks register themselves; imported here, they are warm before a part is forked.
 from tasks import audit as _audit  # noqa: F401
 from tasks import clear as _clear  # noqa: F401
+from tasks import confirmations as _confirmations  # noqa: F401
 from tasks import deliver as _deliver  # noqa: F401
 from tasks import domains as _domains  # noqa: F401
+from tasks import engagement as _engagement  # noqa: F401
 from tasks import expand as _expand  # noqa: F401
 from tasks import hits as _hits  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401

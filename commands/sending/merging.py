@@ -11,7 +11,7 @@ from commands.sending import codes
 from commands.sending.addresses import empty
 from commands.sending.faults import Faults
 from gateway import errors
-from gateway.services import lists, templates
+from gateway.services import audiences, templates
 from gateway.services.identity import Caller
 
 VARIABLES = ("variables", "mergefields", "templatedata")
@@ -40,7 +40,7 @@ def read_list(params: Mapping[str, Any], caller: Caller | None, faults: Faults) 
     if empty(value):
         return None
     number = _number(value)
-    if caller is not None and not lists.has_audience(caller=caller, list_id=number):
+    if caller is not None and not audiences.exists(caller=caller, target_id=number):
         faults.add(codes.TARGET_LIST)
     return number
 

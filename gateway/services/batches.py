@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from gateway import clock
 from gateway.services import rendering, senders, suppressions
@@ -10,8 +11,8 @@ from gateway.services.lanes import Claimed
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 
-Blocked = dict[tuple[int, int, str], suppressions.Suppressed]
-"""Why not, by account, domain and recipient."""
+Blocked = dict[int, suppressions.Suppressed]
+"""Why not, by delivery."""
 
 _log = logging.getLogger("commandpost.deliver")
 
@@ -36,16 +37,24 @@ def stored(claimed: list[Claimed]) -> dict[int, rendering.Stored]:
     return found
 
 
-def blocked(claimed: list[Claimed]) -> Blocked:
-    """Suppressed recipients of the batch: the list may have changed since they were accepted."""
-    asked: dict[tuple[int, int], list[str]] = {}
+def blocked(claimed: list[Claimed], messages: Mapping[int, rendering.Stored]) -> Blocked:
+    """Suppressed recipients of the batch: the lists may have changed since they were accepted."""
+    asked: dict[tuple[int, int, int], list[Claimed]] = {}
     for row in claimed:
-        asked.setdefault((row.account_id, row.domain_id), []).append(row.rcpt)
-    return {
-        (account_id, domain_id, rcpt): why
-        for (account_id, domain_id), rcpts in asked.items()
-        for rcpt, why in suppressions.check(None, account_id=account_id, domain_id=domain_id, addresses=rcpts).items()
-    }
+        message = messages.get(row.message_id)
+        list_id = message.list_id if message is not None else 0
+        asked.setdefault((row.account_id, row.domain_id, list_id), []).append(row)
+    found: Blocked = {}
+    for (account_id, domain_id, list_id), rows in asked.items():
+        why = suppressions.check(
+            None,
+            account_id=account_id,
+            domain_id=domain_id,
+            addresses=[row.rcpt for row in rows],
+            list_id=list_id,
+        )
+        found |= {row.id: why[row.rcpt] for row in rows if row.rcpt in why}
+    return found
 
 
 def refusal(
@@ -56,7 +65,7 @@ def refusal(
     """Why a claimed delivery is not tried at all, as the arguments of `outcomes.settle`."""
     if sender is None or sender.deleted:
         return DeliveryState.CANCELED, EventKind.CANCELED, {"reason": "the sender domain was deleted"}
-    why = suppressed.get((row.account_id, row.domain_id, row.rcpt))
+    why = suppressed.get(row.id)
     if why is not None:
         return DeliveryState.SUPPRESSED, EventKind.SUPPRESSED, {"reason": why.reason, "detail": why.detail}
     if row.was is DeliveryState.HELD or (row.attempts and row.expires_ms < clock.now_ms()):

@@ -213,7 +213,7 @@ class Engine:
             self._forget(*((row.id, row.fence) for row in condemned))
             claimed = [row for row in claimed if row not in condemned]
         stored = batches.stored(claimed)
-        blocked = batches.blocked(claimed)
+        blocked = batches.blocked(claimed, stored)
         jobs: list[Job] = []
         for row in claimed:
             sender = senders.sender(row.domain_id)

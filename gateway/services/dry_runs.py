@@ -12,9 +12,9 @@ from gateway.mail.draft import Draft
 from gateway.services import (
     acceptance,
     alignment,
+    audiences,
     gates,
     idempotency,
-    lists,
     rendering,
     senders,
     shaping,
@@ -162,8 +162,10 @@ def _recipients(prepared: Prepared, admitted: Admitted) -> list[Recipient]:
     caller, draft = prepared.caller, prepared.draft
     if draft.list_id is None:
         return [Recipient(rcpt, admitted.blocked.get(rcpt)) for rcpt in prepared.recipients[:RECIPIENTS_MOST]]
-    some = lists.active(account_id=caller.account_id, list_id=draft.list_id, most=RECIPIENTS_MOST)
-    blocked = suppressions.check(None, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=some)
+    some = audiences.some(prepared.audience, most=RECIPIENTS_MOST) if prepared.audience is not None else []
+    blocked = suppressions.check(
+        None, account_id=caller.account_id, domain_id=prepared.sender.id, addresses=some, list_id=draft.list_id
+    )
     return [Recipient(rcpt, blocked.get(rcpt)) for rcpt in some]
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import contents, mailbox_mail, search_index
+from gateway.services import contents, list_counts, mailbox_mail, search_index
 from gateway.services.event_range import BY_MESSAGE
 from models import database as db
+from models.vocabulary import NoticeKind
 
 _CHUNK = 500
 _YOUNG_MS = clock.HOUR_MS  # a body may be shared with a message of the next minutes: housekeeping takes it then
@@ -21,10 +22,21 @@ Replace = Callable[[str], str]
 
 
 def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
-    """Lists, strikes, what is always allowed, inbound mail; a suppression loses what it says of the person."""
+    """Lists, notices of them, what was opened, strikes, what is always allowed, inbound mail.
+
+    A suppression loses what it says of the person.
+    """
     key = (account_id, address)
     lists = tx.rows("SELECT id FROM mail_list WHERE account_id = ?", (account_id,))
-    tx.executemany("DELETE FROM subscriber WHERE list_id = ? AND address = ?", [(id_, address) for (id_,) in lists])
+    for (list_id,) in lists:
+        for id_, status in tx.rows(
+            "SELECT id, status FROM subscriber WHERE list_id = ? AND address = ?", (list_id, address)
+        ):
+            tx.execute("DELETE FROM subscriber WHERE id = ?", (id_,))
+            tx.execute("DELETE FROM confirmation WHERE subscriber_id = ?", (id_,))
+            list_counts.change(tx, list_id, {status: -1})
+    tx.execute("DELETE FROM engagement WHERE account_id = ? AND address = ?", key)
+    _notices(tx, account_id, address)
     tx.execute("DELETE FROM strike WHERE account_id = ? AND address = ?", key)
     tx.execute("DELETE FROM allowed WHERE account_id = ? AND address = ?", key)
     tx.execute("UPDATE suppression SET detail = '', message_id = NULL WHERE account_id = ? AND address = ?", key)
@@ -35,6 +47,17 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
     )
     _delete_inbound(tx, [id_ for (id_,) in inbound])
     mailbox_mail.forget_person(tx, account_id=account_id, address=address)
+
+
+def _notices(tx: db.Transaction, account_id: int, address: str) -> None:
+    kinds = [kind.value for kind in (NoticeKind.SUBSCRIBER_UNSUBSCRIBED, NoticeKind.SUBSCRIBER_CONFIRMED)]
+    found = tx.rows(
+        "SELECT id, data FROM notice WHERE account_id = ? AND kind IN (?, ?) AND INSTR(LOWER(data), ?) > 0",
+        (account_id, *kinds, address),
+    )
+    for id_, data in found:
+        kept = {name: value for name, value in orjson.loads(data).items() if name not in ("email", "subscriber_id")}
+        tx.execute("UPDATE notice SET data = ? WHERE id = ?", (orjson.dumps(kept).decode(), id_))
 
 
 def message(message_id: int, mine: Sequence[int], *, account_id: int, address: str, pseudonym: str) -> None:

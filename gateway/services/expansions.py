@@ -14,7 +14,17 @@ from typing import Any
 import orjson
 
 from gateway import clock, errors, jobs
-from gateway.services import identity, lanes, ledger, quotas, routes, routing_match, routing_tables, suppressions
+from gateway.services import (
+    identity,
+    lanes,
+    ledger,
+    quotas,
+    routes,
+    routing_match,
+    routing_tables,
+    segments,
+    suppressions,
+)
 from gateway.services.identity import Limits
 from gateway.services.ledger import Fact
 from models import database as db
@@ -27,7 +37,7 @@ _GAP_S = 0.005
 _CHUNK = 200
 _COLUMNS = (
     "message_id, account_id, domain_id, list_id, lane_id, reached, upto, made, due_ms, expires_ms, accepted_ms,"
-    " ends_as, end_reason, metered"
+    " ends_as, end_reason, conditions, metered"
 )
 _READY = "done_ms IS NULL AND paused = ? AND resume_ms <= ?"
 _ENDINGS = {DeliveryState.FAILED: EventKind.FAILED, DeliveryState.CANCELED: EventKind.CANCELED}
@@ -64,6 +74,7 @@ class _Expansion:
     accepted_ms: int
     ends_as: int | None
     end_reason: str
+    conditions: str | None
     metered: bool
 
 
@@ -111,19 +122,21 @@ def start(
     due_ms: int,
     expires_ms: int,
     now_ms: int,
+    conditions: str | None = None,
     metered: bool = False,
 ) -> None:
     """Part of the accepting transaction: from its commit on, everyone up to the subscriber `upto` gets a delivery.
 
-    With `metered` each batch spends the quota of its own, and waits where it is used up.
+    With the `conditions` of a segment, everyone who fulfils them. With `metered` each batch spends the quota of its
+    own, and waits where it is used up.
     """
     tx.execute(
         "INSERT INTO expansion (message_id, account_id, domain_id, list_id, lane_id, reached, upto, total, made,"
-        " due_ms, expires_ms, accepted_ms, end_reason, metered, paused, resume_ms, waiting)"
-        " VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '', ?, ?, 0, '')",
+        " due_ms, expires_ms, accepted_ms, end_reason, conditions, metered, paused, resume_ms, waiting)"
+        " VALUES (?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, '', ?, ?, ?, 0, '')",
         (
-            message_id, account_id, domain_id, list_id, lane_id, upto, total, due_ms, expires_ms, now_ms, metered,
-            False,
+            message_id, account_id, domain_id, list_id, lane_id, upto, total, due_ms, expires_ms, now_ms, conditions,
+            metered, False,
         ),
     )  # fmt: skip
     tx.after_commit(lambda: jobs.ring(jobs.EXPAND), key=jobs.EXPAND)
@@ -217,6 +230,10 @@ def _next(tx: db.Transaction, job: _Expansion, now: int) -> _Batch:
             absent.append(row[0])
         else:
             apart.append(_Apart(row[0], row[1], *_LEFT[row[2]]))
+    if job.conditions is not None:
+        outside = _outside(tx, job, scope)
+        apart = [one for one in apart if one.id not in outside]
+        absent = sorted(outside.union(absent))
     known = {one.id for one in apart}.union(absent)
     blocked = suppressions.check_list(tx, account_id=job.account_id, domain_id=job.domain_id, scope=scope)
     apart += (
@@ -231,6 +248,16 @@ def _next(tx: db.Transaction, job: _Expansion, now: int) -> _Batch:
         everybody = tx.rows(f"SELECT id, email FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE} ORDER BY id", scope)
         apart = [_Apart(id_, email, *ended) for id_, email in everybody if id_ not in left_out]
     return _Batch(job.reached, last, count, apart, absent)
+
+
+def _outside(tx: db.Transaction, job: _Expansion, scope: tuple[int, int, int]) -> set[int]:
+    """Who of them was not in the segment when the message was accepted."""
+    people = tx.rows(
+        f"SELECT id, email, address, fields, created_ms FROM subscriber {_BY_ID[tx.dialect]} WHERE {_SCOPE}", scope
+    )
+    matcher = segments.read(job.account_id, job.conditions or "{}")
+    kept = segments.select(tx, account_id=job.account_id, matcher=matcher, rows=people, now_ms=job.accepted_ms)
+    return {row[0] for row in people if row[0] not in kept}
 
 
 def _first_of(tx: db.Transaction, job: _Expansion, batch: _Batch, most: int) -> _Batch:

@@ -14,9 +14,9 @@ from gateway import clock, config, errors, ids
 from gateway.mail import address, container
 from gateway.mail.draft import PURPOSES, Draft
 from gateway.services import (
+    audiences,
     idempotency,
     lanes,
-    lists,
     personal,
     quotas,
     routes,
@@ -26,6 +26,7 @@ from gateway.services import (
     suppressions,
     verdicts,
 )
+from gateway.services.audiences import Audience
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Suppressed
 from gateway.services.verdicts import Trail
@@ -52,7 +53,9 @@ class Prepared:
     trail: Trail
     uuid: UUID
     routes: dict[str, str] = field(default_factory=dict)  # by recipient, where that is not `route`
-    first: lists.Reached | None = None  # of a list: the first subscriber who may be written to
+    audience: Audience | None = None  # of a list or segment
+    matching: int | None = None  # of a segment: how many were in it a moment ago
+    first: audiences.Reached | None = None  # of a list: the first subscriber who may be written to
 
     def route_of(self, rcpt: str) -> str:
         return self.routes.get(rcpt, self.route)
@@ -108,6 +111,11 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
         "from": draft.sender.email,
     }  # fmt: skip
     draft = personal.prepare(caller, draft)
+    audience = None
+    if draft.list_id is not None:
+        audience = audiences.find(account_id=caller.account_id, target_id=draft.list_id)
+        if audience is not None:  # what goes to a segment is the list's
+            draft = replace(draft, list_id=audience.list_id)
     stream_rule = _stream_rule(draft)
     if draft.stream is None:
         usual = Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK
@@ -135,7 +143,9 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     prepared = Prepared(
         caller=caller, draft=draft, sender=sender, recipients=found, kind=kind, body=body, route=route,
         due_ms=due, expires_ms=expires, now_ms=now, trail=trail, uuid=ids.new_uuid(),
-        first=_first(caller, sender, draft),
+        audience=audience,
+        matching=None if audience is None or audience.matcher is None else audiences.size(audience),
+        first=_first(sender, audience),
     )  # fmt: skip
     choose_servers(prepared)
     return prepared
@@ -248,15 +258,15 @@ def _body(draft: Draft) -> tuple[bytes, str]:
     return container.serialise(draft.html, draft.text, draft.attachments), KIND_PARTS
 
 
-def _first(caller: Caller, sender: senders.Sender, draft: Draft) -> lists.Reached | None:
+def _first(sender: senders.Sender, audience: Audience | None) -> audiences.Reached | None:
     """Of a list, whoever may be written to; a list of which everybody is suppressed is refused like any message.
 
     Looked for before the transaction: where nobody is left, the whole list is read, and nobody shall wait for that.
     """
-    if draft.list_id is None:
+    if audience is None:
         return None
-    first = lists.first_reached(account_id=caller.account_id, domain_id=sender.id, list_id=draft.list_id)
-    if first is None and lists.has_audience(caller=caller, list_id=draft.list_id):
+    first = audiences.first_reached(audience, domain_id=sender.id)
+    if first is None and audiences.size(audience):
         raise errors.SuppressedRecipient()
     return first
 
@@ -272,7 +282,9 @@ def admit(tx: db.Transaction, prepared: Prepared) -> Admitted:
         return Admitted(earlier)
     found = Admitted(count=len(prepared.recipients))
     if draft.list_id is not None:
-        found.count, found.upto = lists.audience(tx, account_id=caller.account_id, list_id=draft.list_id)
+        if prepared.audience is not None:
+            found.count, found.upto = audiences.hold(tx, prepared.audience)
+            found.count = min(found.count, prepared.matching) if prepared.matching is not None else found.count
         if not found.count:
             raise errors.ListUnusable(what="list")
     left = {} if draft.metered else quotas.spend(

@@ -9,6 +9,7 @@ from gateway.services import (
     audit_chain,
     contents,
     destination_past,
+    engagement,
     erasures,
     expired,
     idempotency,
@@ -49,7 +50,7 @@ def sweep(seconds: float) -> int:
     end = time.monotonic() + seconds
     total = 0
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
-    more_steps = (tls_policies.collect, inbound_mail.collect, mailbox_mail.collect, shaping.collect)
+    more_steps = (tls_policies.collect, inbound_mail.collect, mailbox_mail.collect, shaping.collect, engagement.collect)
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
     for step in (
         *steps,

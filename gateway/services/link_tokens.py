@@ -24,6 +24,7 @@ class Kind(IntEnum):
     CLICK = 1  # the payload is the target URL
     OPEN = 2  # no payload
     UNSUBSCRIBE = 3
+    CONFIRM = 4  # the number is that of a subscriber
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,87 +1,104 @@
-"""Lists of subscribers: made, renamed, counted and deleted."""
+"""Lists of subscribers, segments of them among them: made, renamed, counted and deleted."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
 
 from gateway import clock, errors, ids
+from gateway.services import list_counts
 from gateway.services.identity import Caller
 from models import database as db
-from models.vocabulary import SubscriberStatus
+from models.vocabulary import ListKind, SubscriberStatus
 
 MOST_LISTED = 100
 _NAME_LENGTH = 255
-_COLUMNS = "id, name, created_ms, updated_ms"
+_COLUMNS = "id, uuid, kind, source_id, name, conditions, options, created_ms, updated_ms"
 _BATCH = 500
-
-# The optimiser must not choose: from the suppressions on it would read all of them, however few are on the list.
-_REACHED = (
-    "SELECT s.email, s.fields FROM subscriber s {subscribers} LEFT JOIN suppression x {suppressions}"
-    " ON x.account_id = ? AND x.address = s.address AND x.domain_id IN (0, ?)"
-    " AND (x.expires_ms IS NULL OR x.expires_ms > ?)"
-    " WHERE s.list_id = ? AND s.status = ? AND s.account_id = ? AND x.id IS NULL LIMIT 1"
-)
-REACHED = {
-    "sqlite": _REACHED.format(
-        subscribers="INDEXED BY subscriber_list_id_status_id",
-        suppressions="INDEXED BY suppression_account_id_address_domain_id_reason",
-    ),
-    "mysql": _REACHED.format(
-        subscribers="FORCE INDEX (subscriber_list_id_status_id)",
-        suppressions="FORCE INDEX (suppression_account_id_address_domain_id_reason)",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class MailList:
-    """`active` are those a message to the list goes to."""
+    """A list, or a segment: those of the list `source_id` who fulfil `conditions` (JSON).
+
+    `active` are those a message to the list goes to; a segment is not counted.
+    """
 
     id: int
+    uuid: UUID
+    kind: ListKind
+    source_id: int | None
     name: str
+    conditions: str | None
+    options: dict[str, Any]
     created_ms: int
     updated_ms: int
     active: int = 0
     unsubscribed: int = 0
+    pending: int = 0
+
+    @property
+    def is_segment(self) -> bool:
+        return self.kind is ListKind.SEGMENT
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A subscriber who is written to; `fields` is a JSON object."""
-
-    email: str
-    fields: str
+def add(*, caller: Caller, name: str, options: Mapping[str, Any] | None = None) -> MailList:
+    """Raises `Invalid`. `options` are those of `confirmations.checked`."""
+    return db.in_transaction(lambda tx: insert(tx, caller=caller, name=name, options=options))
 
 
-def add(*, caller: Caller, name: str) -> MailList:
-    """Raises `Invalid`."""
+def insert(
+    tx: db.Transaction,
+    *,
+    caller: Caller,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    source_id: int | None = None,
+    conditions: str | None = None,
+) -> MailList:
+    """Make a list, or with a source a segment of it; raises `Invalid`."""
     name = _checked(name)
-    now = clock.now_ms()
+    now, uuid = clock.now_ms(), ids.new_uuid()
+    kind = ListKind.LIST if source_id is None else ListKind.SEGMENT
+    cursor = tx.execute(
+        "INSERT INTO mail_list (uuid, account_id, kind, source_id, name, conditions, options, created_ms, updated_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            uuid.bytes, caller.account_id, int(kind), source_id, name, conditions,
+            orjson.dumps(options).decode() if options else None, now, now,
+        ),
+    )  # fmt: skip
+    return MailList(int(cursor.lastrowid), uuid, kind, source_id, name, conditions, dict(options or {}), now, now)
 
-    def work(tx: db.Transaction) -> int:
-        cursor = tx.execute(
-            "INSERT INTO mail_list (uuid, account_id, name, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)",
-            (ids.new_uuid().bytes, caller.account_id, name, now, now),
-        )
-        return int(cursor.lastrowid)
 
-    return MailList(db.in_transaction(work), name, now, now)
-
-
-def find(*, caller: Caller, list_id: int) -> MailList:
-    """Raises `NotFound`."""
+def find(
+    *,
+    caller: Caller,
+    list_id: int | None = None,
+    uuid: UUID | None = None,
+    kinds: Collection[ListKind] = (ListKind.LIST,),
+) -> MailList:
+    """By number, else by UUID; raises `NotFound`."""
+    if list_id is None and uuid is None:
+        raise errors.NotFound(what="list")
+    column, value = ("id", list_id) if list_id is not None else ("uuid", uuid.bytes if uuid is not None else b"")
     rows = db.rows(
-        f"SELECT {_COLUMNS} FROM mail_list WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
-        (list_id, caller.account_id),
+        f"SELECT {_COLUMNS} FROM mail_list WHERE {column} = ? AND account_id = ? AND deleted_ms IS NULL",
+        (value, caller.account_id),
     )
-    if not rows:
+    if not rows or rows[0][2] not in kinds:
         raise errors.NotFound(what="list")
     return _counted(rows)[0]
 
 
 def list_(*, caller: Caller, start: int = 0, count: int = MOST_LISTED) -> tuple[list[MailList], int]:
-    """Some of the account's lists, the oldest first, and how many there are."""
-    where = "account_id = ? AND deleted_ms IS NULL"
+    """Some of the account's lists, the oldest first, and how many there are; segments are not among them."""
+    where = f"account_id = ? AND deleted_ms IS NULL AND kind = {int(ListKind.LIST)}"
     rows = db.rows(
         f"SELECT {_COLUMNS} FROM mail_list WHERE {where} ORDER BY id LIMIT ? OFFSET ?",
         (caller.account_id, min(count, MOST_LISTED), start),
@@ -90,82 +107,64 @@ def list_(*, caller: Caller, start: int = 0, count: int = MOST_LISTED) -> tuple[
     return _counted(rows), int(total)
 
 
+def page(
+    *, caller: Caller, count: int, after: int | None = None, kind: ListKind | None = None, name: str = ""
+) -> list[MailList]:
+    """Lists and segments whose name has `name` in it, in any case, the oldest first, behind the number `after`."""
+    where, params = "account_id = ? AND deleted_ms IS NULL AND id > ?", [caller.account_id, after or 0]
+    if kind is not None:
+        where += " AND kind = ?"
+        params.append(int(kind))
+    rows = db.rows(f"SELECT {_COLUMNS} FROM mail_list WHERE {where} ORDER BY id", params)
+    # Folded here: the two databases do not agree on what the same letters are.
+    return _counted([row for row in rows if name.casefold() in str(row[4]).casefold()][:count])
+
+
 def update(*, caller: Caller, list_id: int, name: str) -> MailList:
     """Give a list another name; raises `NotFound`, `Invalid`."""
-    find(caller=caller, list_id=list_id)
-    name = _checked(name)
+    return change(caller=caller, one=find(caller=caller, list_id=list_id), name=name)
+
+
+def change(
+    *,
+    caller: Caller,
+    one: MailList,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    conditions: str | None = None,
+) -> MailList:
+    """Change what is given of a list or segment that `find` gave; raises `NotFound`, `Invalid`."""
+    values: dict[str, Any] = {"updated_ms": clock.now_ms()}
+    if name is not None:
+        values["name"] = _checked(name)
+    if options is not None:
+        values["options"] = orjson.dumps(options).decode() if options else None
+    if conditions is not None:
+        values["conditions"] = conditions
+    sets = ", ".join(f"{column} = ?" for column in values)
     db.in_transaction(
         lambda tx: tx.execute(
-            "UPDATE mail_list SET name = ?, updated_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
-            (name, clock.now_ms(), list_id, caller.account_id),
+            f"UPDATE mail_list SET {sets} WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
+            (*values.values(), one.id, caller.account_id),
         )
     )
-    return find(caller=caller, list_id=list_id)
+    return find(caller=caller, list_id=one.id, kinds=(one.kind,))
 
 
-def delete(*, caller: Caller, list_id: int) -> None:
-    """Raises `NotFound`. A message that was accepted for the list still goes to all of it."""
+def delete(*, caller: Caller, list_id: int, kinds: Collection[ListKind] = (ListKind.LIST,)) -> None:
+    """Raises `NotFound`. A list's segments go with it; a message that was accepted for it still goes to all of it."""
+    find(caller=caller, list_id=list_id, kinds=kinds)
     gone = db.in_transaction(
         lambda tx: (
             tx.execute(
-                "UPDATE mail_list SET deleted_ms = ? WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
-                (clock.now_ms(), list_id, caller.account_id),
+                "UPDATE mail_list SET deleted_ms = ? WHERE account_id = ? AND (id = ? OR source_id = ?)"
+                " AND deleted_ms IS NULL",
+                (clock.now_ms(), caller.account_id, list_id, list_id),
             ).rowcount
         )
     )
     if not gone:
         raise errors.NotFound(what="list")
-
-
-def audience(tx: db.Transaction, *, account_id: int, list_id: int) -> tuple[int, int]:
-    """How many a message to the list goes to now, and the id of the last; (0, 0) for no list of the account.
-
-    The list is held until the transaction ends, so that nobody is added to it half way.
-    """
-    lock = " LOCK IN SHARE MODE" if tx.dialect == "mysql" else ""
-    sql = f"SELECT id FROM mail_list WHERE id = ? AND account_id = ? AND deleted_ms IS NULL{lock}"
-    if not tx.rows(sql, (list_id, account_id)):
-        return 0, 0
-    count, last = tx.rows(
-        "SELECT COUNT(*), MAX(id) FROM subscriber WHERE list_id = ? AND status = ?",
-        (list_id, int(SubscriberStatus.ACTIVE)),
-    )[0]
-    return int(count), int(last or 0)
-
-
-def has_audience(*, caller: Caller, list_id: int) -> bool:
-    """Whether a message may go to the list: it is the account's and somebody is active on it."""
-    return bool(
-        db.rows(
-            "SELECT l.id FROM mail_list l WHERE l.id = ? AND l.account_id = ? AND l.deleted_ms IS NULL"
-            " AND EXISTS (SELECT 1 FROM subscriber s WHERE s.list_id = l.id AND s.status = ?)",
-            (list_id, caller.account_id, int(SubscriberStatus.ACTIVE)),
-        )
-    )
-
-
-def first_reached(*, account_id: int, domain_id: int, list_id: int) -> Reached | None:
-    """Some active subscriber who is not suppressed for the domain, None where there is none.
-
-    Stops at the first: only a list of which nearly everybody is suppressed is read far.
-    """
-    found = db.rows(
-        REACHED[db.dialect()],
-        (account_id, domain_id, clock.now_ms(), list_id, int(SubscriberStatus.ACTIVE), account_id),
-    )
-    return Reached(*found[0]) if found else None
-
-
-def active(*, account_id: int, list_id: int, most: int) -> list[str]:
-    """Up to `most` addresses that a message to the list goes to, in the order in which they joined it."""
-    return [
-        email
-        for (email,) in db.rows(
-            "SELECT s.email FROM subscriber s JOIN mail_list l ON l.id = s.list_id"
-            " WHERE s.list_id = ? AND l.account_id = ? AND l.deleted_ms IS NULL AND s.status = ? ORDER BY s.id LIMIT ?",
-            (list_id, account_id, int(SubscriberStatus.ACTIVE), most),
-        )
-    ]
 
 
 def collect() -> tuple[int, bool]:
@@ -197,10 +196,12 @@ def _collect_from(tx: db.Transaction, list_id: int) -> int:
     where, params = (
         ("", [list_id]) if found[0][0] is not None else (" AND status = ?", [list_id, int(SubscriberStatus.REMOVED)])
     )
-    rows = tx.rows(f"SELECT id FROM subscriber WHERE list_id = ?{where} LIMIT {_BATCH}", params)
+    rows = tx.rows(f"SELECT id, status FROM subscriber WHERE list_id = ?{where} LIMIT {_BATCH}", params)
     if rows:
         marks = ",".join("?" * len(rows))
         tx.execute(f"DELETE FROM subscriber WHERE id IN ({marks})", [row[0] for row in rows])
+        tx.execute(f"DELETE FROM confirmation WHERE subscriber_id IN ({marks})", [row[0] for row in rows])
+        list_counts.change(tx, list_id, {status: -n for status, n in Counter(row[1] for row in rows).items()})
     return len(rows)
 
 
@@ -211,7 +212,9 @@ def _collect_lists(tx: db.Transaction) -> int:
         f" AND NOT EXISTS (SELECT 1 FROM expansion e WHERE e.list_id = l.id AND e.done_ms IS NULL) LIMIT {_BATCH}"
     )
     if rows:
-        tx.execute(f"DELETE FROM mail_list WHERE id IN ({','.join('?' * len(rows))})", [row[0] for row in rows])
+        marks = ",".join("?" * len(rows))
+        tx.execute(f"DELETE FROM list_count WHERE list_id IN ({marks})", [row[0] for row in rows])
+        tx.execute(f"DELETE FROM mail_list WHERE id IN ({marks})", [row[0] for row in rows])
     return len(rows)
 
 
@@ -222,22 +225,15 @@ def _checked(name: str) -> str:
     return name
 
 
-def _counted(rows: list[tuple[int, str, int, int]]) -> list[MailList]:
-    if not rows:
-        return []
-    counts = {
-        (list_id, status): int(n)
-        for list_id, status, n in db.rows(
-            "SELECT list_id, status, COUNT(*) FROM subscriber"
-            f" WHERE list_id IN ({','.join('?' * len(rows))}) GROUP BY list_id, status",
-            [row[0] for row in rows],
-        )
-    }
+def _counted(rows: Sequence[tuple[Any, ...]]) -> list[MailList]:
+    counts = list_counts.of([row[0] for row in rows])
     return [
         MailList(
-            *row,
-            active=counts.get((row[0], SubscriberStatus.ACTIVE), 0),
-            unsubscribed=counts.get((row[0], SubscriberStatus.UNSUBSCRIBED), 0),
+            list_id, UUID(bytes=bytes(uuid)), ListKind(kind), source_id, name, conditions,
+            orjson.loads(options or "{}"), created_ms, updated_ms,
+            active=counts[list_id].get(SubscriberStatus.ACTIVE, 0),
+            unsubscribed=counts[list_id].get(SubscriberStatus.UNSUBSCRIBED, 0),
+            pending=counts[list_id].get(SubscriberStatus.PENDING, 0),
         )
-        for row in rows
-    ]
+        for list_id, uuid, kind, source_id, name, conditions, options, created_ms, updated_ms in rows
+    ]  # fmt: skip

@@ -123,4 +123,5 @@ def _expand(
         expires_ms=prepared.expires_ms,
         now_ms=prepared.now_ms,
         metered=prepared.draft.metered,
+        conditions=prepared.audience.conditions if prepared.audience is not None else None,
     )

@@ -48,6 +48,11 @@ class Stored:
     _lock: Any = field(default_factory=threading.RLock)
 
     @property
+    def list_id(self) -> int:
+        """The list that it went to, 0 for none."""
+        return int(self.headers.get("list", 0))
+
+    @property
     def personal(self) -> bool:
         """Whether each recipient gets a message of their own: it went to a list."""
         return "list" in self.headers
@@ -97,7 +102,7 @@ class Stored:
         The link to unsubscribe comes after tracking, which leaves the places for it alone.
         """
         sender = senders.sender(self.domain_id)
-        list_id = int(self.headers.get("list", 0))
+        list_id = self.list_id
         mentioned = unsubscribe_links.mentioned([*htmls, *texts])
         offered = self._offers_leave()
         if sender is not None and sender.unsubscribe_link and not mentioned:

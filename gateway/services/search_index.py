@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from gateway import clock
-from gateway.services import event_texts, search_terms
+from gateway.services import event_marks, event_texts, search_terms
 from gateway.services.event_query import words
 from models import database as db
 from models.vocabulary import EventKind
@@ -21,24 +19,13 @@ _BATCH = 1000  # events: sorted together, their postings meet on fewer pages
 _WRITTEN = 1000  # postings of one transaction: it must not hold the writer for long
 _CHUNK = 250
 _GAP = 0.25  # the pause after a transaction, as a part of how long it took
-_HORIZON_MS = 3000
-"""On a server ids do not follow the commit order; after this long everything below a seen id is committed."""
-_LEASE_MS = 30_000
 
 _Posting = tuple[int, int, int, int]  # domain, term, message, delivery
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    event_id: int
-    seen_id: int
-    seen_ms: int
-
-
 def indexed_to() -> int:
     """The id of the last event that the index knows."""
-    found = db.rows("SELECT event_id FROM search_mark WHERE id = 1")
-    return int(found[0][0]) if found else 0
+    return event_marks.reached(event_marks.SEARCH)
 
 
 def run(seconds: float) -> int:
@@ -47,46 +34,21 @@ def run(seconds: float) -> int:
     Safe to run anywhere, at any time: whoever holds the lease works, the others return at once.
     """
     end = time.monotonic() + seconds
-    newest = int(db.rows("SELECT COALESCE(MAX(id), 0) FROM event")[0][0])
-    if newest <= indexed_to():
+    turn = event_marks.begin(event_marks.SEARCH)
+    if turn is None:
         return 0
-    mark = db.in_transaction(lambda tx: _claim(tx, newest))
-    if mark is None:
-        return 0
-    limit = newest if db.dialect() == "sqlite" else mark.seen_id
-    done, at = 0, mark.event_id
+    done, at = 0, turn.at
     try:
         while time.monotonic() < end:
-            events = _read(at, limit)
+            events = _read(at, turn.limit)
             if not events:
                 break
             at = events[-1][0]
             _write(_postings(events), at)
             done += len(events)
     finally:
-        db.in_transaction(lambda tx: tx.execute("UPDATE search_mark SET lease_ms = 0 WHERE id = 1"))
+        event_marks.end(event_marks.SEARCH)
     return done
-
-
-def _claim(tx: db.Transaction, newest: int) -> _Mark | None:
-    """Take the lease; None where another holds it, or where on a server nothing is old enough yet."""
-    now = clock.now_ms()
-    ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
-    tx.execute(
-        f"{ignore} INTO search_mark (id, event_id, seen_id, seen_ms, lease_ms) VALUES (1, 0, ?, ?, 0)", (newest, now)
-    )
-    if not tx.execute(
-        "UPDATE search_mark SET lease_ms = ? WHERE id = 1 AND lease_ms <= ?", (now + _LEASE_MS, now)
-    ).rowcount:
-        return None
-    mark = _Mark(*tx.rows("SELECT event_id, seen_id, seen_ms FROM search_mark WHERE id = 1")[0])
-    if tx.dialect == "sqlite":
-        return mark
-    if mark.seen_ms > now - _HORIZON_MS:
-        tx.execute("UPDATE search_mark SET lease_ms = 0 WHERE id = 1")
-        return None
-    tx.execute("UPDATE search_mark SET seen_id = ?, seen_ms = ? WHERE id = 1", (newest, now))
-    return mark
 
 
 def postings_of(event_ids: Sequence[int]) -> list[_Posting]:
@@ -140,10 +102,7 @@ def _write(postings: Iterable[_Posting], event_id: int) -> None:
         def work(tx: db.Transaction, piece: list[_Posting] = piece, last: bool = last) -> None:
             put(tx, piece)
             if last:
-                tx.execute(
-                    "UPDATE search_mark SET event_id = ?, lease_ms = ? WHERE id = 1 AND event_id < ?",
-                    (event_id, clock.now_ms() + _LEASE_MS, event_id),
-                )
+                event_marks.move(tx, event_marks.SEARCH, event_id)
 
         started = time.monotonic()
         db.in_transaction(work)

@@ -1,7 +1,7 @@
 """Recipients that must not be written to: put on the list, taken off it, looked up before a message goes out.
 
 These functions work inside the transaction of whoever accepts, delivers or takes a report; rows of domain 0
-hold for the whole account. An unsubscription from a domain is a row too, with its own reason.
+hold for the whole account, those below 0 for one list. An unsubscription is a row too, with its own reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ DETAIL_LENGTH, RULE_LENGTH, MX_LENGTH = 4096, 64, 255
 # The other index starts with domain_id and would read a whole domain's list; the optimiser must not choose.
 _FIND = (
     "SELECT address, domain_id, reason, detail, message_id, created_ms, expires_ms, rule FROM suppression {index}"
-    " WHERE account_id = ? AND address IN ({marks}) AND domain_id IN (0, ?) AND (expires_ms IS NULL OR expires_ms > ?)"
+    " WHERE account_id = ? AND address IN ({marks}) AND domain_id IN (0, ?, ?)"
+    " AND (expires_ms IS NULL OR expires_ms > ?)"
 )
 _INDEX = "suppression_account_id_address_domain_id_reason"
 _USE_INDEX = {"sqlite": f"INDEXED BY {_INDEX}", "mysql": f"FORCE INDEX ({_INDEX})"}
@@ -41,7 +42,7 @@ _FIND_ON_LIST = {
         f"SELECT {'STRAIGHT_JOIN ' if name == 'mysql' else ''}s.id, s.email, x.address, x.domain_id, x.reason,"
         f" x.detail, x.message_id, x.created_ms, x.expires_ms, x.rule FROM subscriber s {LIST_INDEX[name]}"
         f" {'JOIN' if name == 'mysql' else 'CROSS JOIN'} suppression x {_USE_INDEX[name]}"
-        " ON x.account_id = ? AND x.address = s.address AND x.domain_id IN (0, ?)"
+        " ON x.account_id = ? AND x.address = s.address AND x.domain_id IN (0, ?, ?)"
         " AND (x.expires_ms IS NULL OR x.expires_ms > ?) WHERE s.list_id = ? AND s.id > ? AND s.id <= ?"
     )
     for name in ("sqlite", "mysql")
@@ -60,7 +61,7 @@ _ON_CONFLICT = {
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """Why an address must not be written to. `domain_id` 0: by any domain of the account."""
+    """Why an address must not be written to. `domain_id` 0: by any domain of the account, below 0: as one of a list."""
 
     address: str
     domain_id: int
@@ -89,6 +90,11 @@ class Entry:
     @property
     def key(self) -> tuple[str, int, str]:
         return self.address, self.domain_id, self.reason
+
+
+def list_scope(list_id: int) -> int:
+    """The `domain_id` of what holds for the mail of one list alone; 0, the whole account, for no list."""
+    return -list_id
 
 
 def normalise(address: str) -> str:
@@ -200,9 +206,9 @@ def remove(tx: db.Transaction, *, account_id: int, domain_id: int, address: str,
 
 
 def check(
-    tx: db.Transaction | None, *, account_id: int, domain_id: int, addresses: Sequence[str]
+    tx: db.Transaction | None, *, account_id: int, domain_id: int, addresses: Sequence[str], list_id: int = 0
 ) -> dict[str, Suppressed]:
-    """Which of the addresses must not be written to by this domain now, and why.
+    """Which of the addresses must not be written to by this domain now (with what goes to that list), and why.
 
     The keys are spelled as they were asked for. Of several rows for one address the one that lasts longest
     answers, then the oldest. `tx` None reads outside a transaction. One query per 500 addresses.
@@ -211,7 +217,7 @@ def check(
     for address in dict.fromkeys(addresses):
         spellings.setdefault(normalise(address), []).append(address)
     found: dict[str, Suppressed] = {}
-    for row in _find(tx, account_id, domain_id, list(spellings)):
+    for row in _find(tx, account_id, (domain_id, list_scope(list_id)), list(spellings)):
         best = found.get(row.address)
         if best is None or _rank(row) < _rank(best):
             found[row.address] = row
@@ -227,28 +233,30 @@ def check(
 def check_list(
     tx: db.Transaction, *, account_id: int, domain_id: int, scope: tuple[int, int, int]
 ) -> list[tuple[int, str, Suppressed]]:
-    """Id and address of each on a list who must not be written to by this domain now, and why, by their ids.
+    """Id and address of each on a list who must not be written to by this domain now with its mail, and why, by id.
 
     `scope` is the list and the ids of its subscribers: behind the second up to the third. One query, whatever
     its length.
     """
     sql = _FIND_ON_LIST[tx.dialect]
     best: dict[int, tuple[str, Suppressed]] = {}
-    for id_, email, *row in tx.rows(sql, (account_id, domain_id, clock.now_ms(), *scope)):
+    for id_, email, *row in tx.rows(sql, (account_id, domain_id, list_scope(scope[0]), clock.now_ms(), *scope)):
         found = Suppressed(*row)
         if id_ not in best or _rank(found) < _rank(best[id_][1]):
             best[id_] = (email, found)
     return [(id_, *best[id_]) for id_ in sorted(best)]
 
 
-def _find(tx: db.Transaction | None, account_id: int, domain_id: int, addresses: list[str]) -> Iterator[Suppressed]:
+def _find(
+    tx: db.Transaction | None, account_id: int, scopes: tuple[int, int], addresses: list[str]
+) -> Iterator[Suppressed]:
     read = db.rows if tx is None else tx.rows
     index = _USE_INDEX[db.dialect() if tx is None else tx.dialect]
     now = clock.now_ms()
     for start in range(0, len(addresses), BATCH):
         batch = addresses[start : start + BATCH]
         sql = _FIND.format(index=index, marks=",".join("?" * len(batch)))
-        for row in read(sql, (account_id, *batch, domain_id, now)):
+        for row in read(sql, (account_id, *batch, *scopes, now)):
             yield Suppressed(*row)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import ledger, suppressions
+from gateway.services import ledger, list_counts, suppressions
 from gateway.services.ledger import Fact
 from gateway.services.unsubscribe_links import Leaving
 from models import database as db
@@ -144,4 +144,6 @@ def _move(
             int(after), now, now, leaving.list_id, suppressions.normalise(leaving.rcpt), account_id, int(before),
         ),
     )  # fmt: skip
+    if done.rowcount:
+        list_counts.moved(tx, leaving.list_id, before, after)
     return bool(done.rowcount)

@@ -12,6 +12,7 @@ from gateway.mail.draft import Mailbox
 from gateway.services import (
     erasing,
     erasures,
+    event_marks,
     events,
     inbound_mail,
     ledger,
@@ -36,7 +37,7 @@ LEFT = ("sealed", "erasure"), ("address", "suppression")
 def who(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cast.Sender:
     use_settings(tmp_path)
     ledger.forget_words()
-    monkeypatch.setattr(search_index, "_HORIZON_MS", 0)
+    monkeypatch.setattr(event_marks, "_HORIZON_MS", 0)
     return cast.sender()
 
 

@@ -14,6 +14,7 @@ from gateway.services import (
     erasures,
     event_buckets,
     event_feed,
+    event_marks,
     event_search,
     events,
     expired,
@@ -35,7 +36,7 @@ BIG = ("event", "message", "search_term", "counter", "facet", "delivery")
 def who(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cast.Sender:
     use_settings(tmp_path)
     ledger.forget_words()
-    monkeypatch.setattr(search_index, "_HORIZON_MS", 0)
+    monkeypatch.setattr(event_marks, "_HORIZON_MS", 0)
     monkeypatch.setattr(event_search, "_BUDGET_S", 60.0)
     found = cast.sender()
     for n in range(30):

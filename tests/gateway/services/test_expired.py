@@ -9,7 +9,7 @@ import pytest
 
 import models
 from gateway import clock, errors, ids
-from gateway.services import events, expired, explanations, ledger, retention, search_index, statistics
+from gateway.services import event_marks, events, expired, explanations, ledger, retention, search_index, statistics
 from gateway.services.retention import Retention
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, RetentionPart
@@ -27,7 +27,7 @@ def days(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Move:
     """Set the clock to so many days after the start."""
     use_settings(tmp_path, KEEP_BODY_DAYS="30", KEEP_METADATA_DAYS="90", KEEP_COUNTER_DAYS="400")
     ledger.forget_words()
-    monkeypatch.setattr(search_index, "_HORIZON_MS", 0)
+    monkeypatch.setattr(event_marks, "_HORIZON_MS", 0)
 
     def move(days: float) -> None:
         monkeypatch.setattr(clock, "now_ms", lambda: NOW + int(days * DAY))

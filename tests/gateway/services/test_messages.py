@@ -14,7 +14,17 @@ import models
 from gateway import clock, errors, jobs
 from gateway.mail import container
 from gateway.mail.draft import Attachment, Draft, Mailbox
-from gateway.services import contents, domains, lists, messages, subscribers, suppressions, templates, verdicts
+from gateway.services import (
+    audiences,
+    contents,
+    domains,
+    lists,
+    messages,
+    subscribers,
+    suppressions,
+    templates,
+    verdicts,
+)
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, FacetKind
 from tests import cast
@@ -223,9 +233,9 @@ def test_a_suppression_that_ended_or_another_domains_keeps_nobody_from_a_list() 
 
 def test_looking_for_somebody_to_reach_reads_the_list_and_not_the_suppressions() -> None:
     who = cast.sender()
-    values = (1, 1, 1, _list(who, "jane"), 1, 1)
+    values = (1, 1, -1, 1, _list(who, "jane"), 1, 1)
     plan = db.rows(
-        "EXPLAIN " + ("QUERY PLAN " if db.dialect() == "sqlite" else "") + lists.REACHED[db.dialect()], values
+        "EXPLAIN " + ("QUERY PLAN " if db.dialect() == "sqlite" else "") + audiences.REACHED[db.dialect()], values
     )
     if db.dialect() == "sqlite":
         assert ["subscriber_list_id_status_id" in plan[0][3], "account_id_address_domain_id" in plan[1][3]] == [

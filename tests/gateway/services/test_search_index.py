@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from gateway import clock, errors
 from gateway.mail.draft import Mailbox
-from gateway.services import event_query, event_search, event_texts, events, ledger, search_index, search_plan
+from gateway.services import (
+    event_marks,
+    event_query,
+    event_search,
+    event_texts,
+    events,
+    ledger,
+    search_index,
+    search_plan,
+)
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
@@ -32,7 +41,7 @@ def who(store: str, tmp_path: Path) -> cast.Sender:
 @pytest.fixture
 def all_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was seen is old enough, so that one run indexes what the last one saw."""
-    monkeypatch.setattr(search_index, "_HORIZON_MS", 0)
+    monkeypatch.setattr(event_marks, "_HORIZON_MS", 0)
     monkeypatch.setattr(search_index, "_GAP", 0.0)
 
 

@@ -152,7 +152,7 @@ def test_the_look_up_reads_the_address_index() -> None:
     for i in range(50):
         add(f"user{i}@example.org")
     statement = suppressions._FIND.format(index=suppressions._USE_INDEX[db.dialect()], marks="?,?")
-    params = (ACCOUNT, "user1@example.org", "user2@example.org", DOMAIN, 0)
+    params = (ACCOUNT, "user1@example.org", "user2@example.org", DOMAIN, -1, 0)
     if db.dialect() == "sqlite":
         plan = " ".join(str(row) for row in db.rows("EXPLAIN QUERY PLAN " + statement, params))
         assert f"SEARCH suppression USING INDEX {suppressions._INDEX}" in plan
