@@ -54,9 +54,7 @@ class AddSubscribersParams(ListParams):
 
 
 class GetSubscribersParams(ListParams):
-    Status = Status(
-        required=False, invalid=3, doc="Active, Unsubscribed or Pending (asked to confirm); all without it"
-    )
+    Status = Status(required=False, invalid=3, doc="Active, Unsubscribed or Pending (asked to confirm); all without it")
     StartFrom = Whole(required=False, doc="How many subscribers to skip")
     RetrieveCount = Whole(required=False, low=1, high=100, clamp=True, doc="How many to return, at most 100")
 
