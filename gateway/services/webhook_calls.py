@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from gateway.services import (
     domains,
     event_rows,
     mailbox_mail,
+    message_events,
     notices,
     webhook_claims,
     webhook_payload,
@@ -23,6 +25,7 @@ from gateway.services import (
 from gateway.services.event_rows import EventRow
 from gateway.services.notices import Notice
 from gateway.services.webhook_claims import Call, Claim, Endpoint
+from gateway.services.webhook_payload import Surface, Telling
 from gateway.services.webhook_results import Done, Verdict
 from gateway.transports import http_call
 from gateway.transports.http_call import Reply
@@ -131,6 +134,13 @@ class _Process:
                 self._busy.pop(webhook_id, None)
 
 
+def _body(surface: Surface, fact: EventRow | Notice | None, telling: Telling) -> bytes | None:
+    """None where there is nothing to tell any more."""
+    if isinstance(fact, Notice):
+        return surface.notice(fact, telling) if surface.notice is not None else None
+    return surface.event(fact, telling) if fact is not None and telling.signing_key else None
+
+
 @dataclass(slots=True)
 class _Chain:
     """The held calls of one message, told in order by one thread at a time."""
@@ -159,6 +169,7 @@ class _Run:
         self._queue: deque[_Chain] = deque()
         self._facts: dict[int, EventRow | Notice] = {}  # by `Call.event_id`
         self._signing: dict[int, str] = {}  # domain → signing key
+        self._providers: dict[int, str] = {}  # event → provider, where the surface tells it
         self._endpoint: Endpoint | None = None
         self._done: list[Done] = []
         self._delayed: dict[int, int] = {}  # message → time of its failed call, until that is written
@@ -243,7 +254,11 @@ class _Run:
         if wanted:
             for domain in SenderDomain.select().where(SenderDomain.id.in_(sorted(wanted))):
                 self._signing[domain.id] = domains.signing_key(domain)
+        providers: Mapping[int, str] = {}
+        if webhook_payload.SURFACES[claim.endpoint.surface].wants_provider:
+            providers = message_events.providers(list(events.values()))
         with self._changed:
+            self._providers.update(providers)
             self._facts |= events
             self._facts |= {-id_: notice for id_, notice in told.items()}
 
@@ -307,10 +322,12 @@ class _Run:
             return Done(call, told=False, due_ms=call.due_ms)
         if isinstance(fact, EventRow) and not fact.live and not endpoint.test_events:
             return Done(call, told=True, due_ms=None)
-        body = self._body(endpoint, fact, now // 1000)
+        surface = webhook_payload.SURFACES[endpoint.surface]
+        telling = self._telling(endpoint, fact, now // 1000)
+        body = _body(surface, fact, telling)
         if body is None:
             return Done(call, told=False, due_ms=None, reply=Reply(None, "the event is gone"), started_ms=now)
-        headers = webhook_payload.standard_headers(body, uuid=call.uuid, secrets=endpoint.secrets, now_s=now // 1000)
+        headers = webhook_payload.headers(surface, body, uuid=call.uuid, telling=telling)
         reply = http_call.post(endpoint.url, body, headers, allow=config.settings().webhook_allow)
         if reply.ok:
             return Done(call, told=True, due_ms=None, reply=reply, started_ms=now)
@@ -318,14 +335,11 @@ class _Run:
         due = None if wait_ms is None else clock.now_ms() + wait_ms
         return Done(call, told=False, due_ms=due, reply=reply, started_ms=now)
 
-    def _body(self, endpoint: Endpoint, fact: EventRow | Notice | None, now_s: int) -> bytes | None:
-        """None where there is nothing to tell any more."""
-        surface = webhook_payload.SURFACES[endpoint.surface]
-        if isinstance(fact, Notice):
-            return surface.notice(fact) if surface.notice is not None else None
-        if fact is None or fact.domain_id not in self._signing:
-            return None
-        return surface.event(fact, self._signing[fact.domain_id], now_s)
+    def _telling(self, endpoint: Endpoint, fact: EventRow | Notice | None, now_s: int) -> Telling:
+        with self._changed:
+            key = self._signing.get(fact.domain_id, "") if isinstance(fact, EventRow) else ""
+            provider = {fact.id: self._providers.pop(fact.id, "")} if isinstance(fact, EventRow) else {}
+        return Telling(key, endpoint.secrets, now_s, endpoint.workspace, provider)
 
     def _note(self, done: Done) -> None:
         """Keep the result, and judge the endpoint by it."""

@@ -36,6 +36,7 @@ class Endpoint:
     secrets: tuple[str, ...]  # each signs; the newest first
     strikes: int
     test_events: bool  # whether it hears of messages of test keys
+    workspace: str  # the slug of its account
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,14 @@ def _token(now: int) -> int:
 
 def _endpoint(tx: db.Transaction, webhook_id: int) -> Endpoint | None:
     rows = tx.rows(
-        "SELECT uuid, surface, url, strikes, test_events, secret, old_secret, old_secret_until_ms FROM webhook"
-        " WHERE id = ? AND status = 'active' AND deleted_ms IS NULL",
+        "SELECT w.uuid, w.surface, w.url, w.strikes, w.test_events, a.slug, w.secret, w.old_secret,"
+        " w.old_secret_until_ms FROM webhook w JOIN account a ON a.id = w.account_id"
+        " WHERE w.id = ? AND w.status = 'active' AND w.deleted_ms IS NULL",
         (webhook_id,),
     )
-    for uuid, surface, url, strikes, test_events, *sealed in rows:
+    for uuid, surface, url, strikes, test_events, workspace, *sealed in rows:
         secrets = webhook_secrets.opened(UUID(bytes=bytes(uuid)), *sealed)
-        return Endpoint(webhook_id, surface, url, secrets, strikes, bool(test_events))
+        return Endpoint(webhook_id, surface, url, secrets, strikes, bool(test_events), workspace)
     return None
 
 

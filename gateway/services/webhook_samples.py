@@ -11,10 +11,14 @@ from gateway import clock, config, ids
 from gateway.services import domains, webhook_payload, webhook_results, webhook_secrets, webhook_words, webhooks
 from gateway.services.event_rows import EventRow
 from gateway.services.identity import Caller
+from gateway.services.notices import Notice
 from gateway.services.webhook_claims import Call
+from gateway.services.webhook_payload import Telling
 from gateway.services.webhook_results import Done
+from gateway.services.webhook_words import NATIVE
 from gateway.transports import http_call
 from models import database as db
+from models.account import Account
 from models.database import Transaction
 from models.domain import SenderDomain
 from models.vocabulary import EventKind
@@ -30,6 +34,10 @@ _FACTS: dict[EventKind, dict[str, object]] = {
     EventKind.OPENED: {"user_agent": "Mozilla/5.0", "verdict": "human"},
     EventKind.CLICKED: {"user_agent": "Mozilla/5.0", "verdict": "human", "url": "https://example.com/"},
 }
+
+
+_NOTICE = {"id": "aut_00000000000000000000000000", "subscriber": {"email": "recipient@example.com"}, "test": True}
+_PROVIDER = "smtp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +61,10 @@ def send(*, caller: Caller, webhook_id: int, event: str | Sequence[str] | None =
     `InvalidEvent`.
     """
     hook = webhooks.find(caller=caller, webhook_id=webhook_id)
-    kind = _kind(hook, event)
     now = clock.now_ms()
-    row, signing_key = _sample(hook, kind, now)
     uuid = ids.new_uuid()
-    body = webhook_payload.SURFACES[hook.surface].event(row, signing_key, now // 1000)
-    secrets = webhook_secrets.opened(hook.uuid, hook.secret, hook.old_secret, hook.old_secret_until_ms)
-    headers = webhook_payload.standard_headers(body, uuid=uuid, secrets=secrets, now_s=now // 1000)
+    body, telling = _body(hook, event, now)
+    headers = webhook_payload.headers(webhook_payload.SURFACES[hook.surface], body, uuid=uuid, telling=telling)
     reply = http_call.post(hook.url, body, headers, allow=config.settings().webhook_allow, seconds=SECONDS)
 
     def work(tx: Transaction) -> int:
@@ -79,9 +84,21 @@ def send(*, caller: Caller, webhook_id: int, event: str | Sequence[str] | None =
     return Sampled(delivery_id, str(uuid), reply.ok, reply.status, reply.error, answer, reply.ms, body.decode())
 
 
-def _kind(hook: Webhook, event: str | Sequence[str] | None) -> EventKind:
-    mask = webhook_words.read(event, hook.surface).kinds if event is not None else hook.kinds
-    return next((kind for kind in EventKind if mask >> kind & 1), EventKind.DELIVERED)
+def _body(hook: Webhook, event: str | Sequence[str] | None, now_ms: int) -> tuple[bytes, Telling]:
+    """Of the first kind of event that is asked for, else of the first kind of notice that the surface tells."""
+    wanted = webhook_words.read(event, hook.surface) if event is not None else None
+    kinds = hook.kinds if wanted is None else wanted.kinds
+    noticed = json.loads(hook.notices or "[]") if wanted is None else wanted.notices
+    surface = webhook_payload.SURFACES[hook.surface]
+    secrets = webhook_secrets.opened(hook.uuid, hook.secret, hook.old_secret, hook.old_secret_until_ms)
+    workspace = Account.get_by_id(hook.account_id).slug
+    if not kinds and noticed and surface.notice is not None and hook.surface != NATIVE:
+        telling = Telling("", secrets, now_ms // 1000, workspace)
+        return surface.notice(Notice(0, None, noticed[0], now_ms, _NOTICE), telling), telling
+    kind = next((kind for kind in EventKind if kinds >> kind & 1), EventKind.DELIVERED)
+    row, signing_key = _sample(hook, kind, now_ms)
+    telling = Telling(signing_key, secrets, now_ms // 1000, workspace, {row.id: _PROVIDER})
+    return surface.event(row, telling), telling
 
 
 def _sample(hook: Webhook, kind: EventKind, now_ms: int) -> tuple[EventRow, str]:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import InvalidEvent
-from gateway.services import event_words
+from gateway.services import event_words, message_events
 from gateway.services.identity import OCTETH
 from models.vocabulary import EventKind, NoticeKind
 
 NATIVE = "native"
+MAILERSIO = "mailersio"
 MESSAGE, NOTICE = "message.", "notice."
 ALL = "all"
 
@@ -46,7 +47,11 @@ def read(words: str | Sequence[str], surface: str) -> Wanted:
     notices: list[str] = []
     for word in spelled:
         low = word.lower()
-        if low == ALL:
+        if surface == MAILERSIO:
+            some, noticed = _of_mailersio(low)
+            kinds |= some
+            notices += noticed
+        elif low == ALL:
             kinds |= set(event_words.SHORT if surface == OCTETH else EventKind)
         elif surface == NATIVE and low == NoticeKind.MESSAGE_RECEIVED:
             notices.append(low)
@@ -57,6 +62,17 @@ def read(words: str | Sequence[str], surface: str) -> Wanted:
         else:
             kinds |= event_words.for_webhook(low)
     return Wanted(spelled, mask(kinds), sorted(set(notices)))
+
+
+def _of_mailersio(word: str) -> tuple[frozenset[EventKind], list[str]]:
+    noticed = {name: kind.value for kind, name in message_events.NOTICES.items()}
+    if word in (ALL, "*"):
+        return frozenset(message_events.TYPES), list(noticed.values())
+    if word in noticed:
+        return frozenset(), [noticed[word]]
+    if word not in message_events.WORDS:
+        raise InvalidEvent(f"events should be of {', '.join((*message_events.WORDS, *noticed, '*'))}.", field="events")
+    return message_events.WORDS[word], []
 
 
 def mask(kinds: Iterable[EventKind]) -> int:

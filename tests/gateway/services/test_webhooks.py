@@ -121,7 +121,7 @@ def test_a_group_is_of_own_domains_only(who: cast.Sender) -> None:
         ("delivered,opened", "octeth", {EventKind.DELIVERED, EventKind.OPENED}),
         (["bounce", "Click"], "octeth", {EventKind.BOUNCED, EventKind.FAILED, EventKind.CLICKED}),
         ("all", "octeth", set(EventKind) - {EventKind.ACCEPTED, EventKind.QUEUED, EventKind.DEFERRED,
-                                            EventKind.SUPPRESSED, EventKind.CANCELED}),
+                                            EventKind.SUPPRESSED, EventKind.CANCELED, EventKind.REPLIED}),
         ("all", "native", set(EventKind)),
         (["message.failed", "message.accepted"], "native", {EventKind.FAILED, EventKind.ACCEPTED}),
         ("message.*", "native", set(EventKind)),
