@@ -144,3 +144,12 @@ def _routed(message_ids: set[int]) -> dict[int, str]:
 
 def _word(transport: str) -> str:
     return server_kinds.provider_word(_PROVIDERS.get(transport, transport))
+
+
+def type_of(native: str) -> str:
+    """The type of what the native payload calls `message.failed`, `notice.automation.triggered` …"""
+    head, _, word = native.partition(".")
+    if head == "notice":
+        return word
+    kind = next((kind for kind in EventKind if kind.word == word), None)
+    return native if head != "message" or kind is None else TYPES.get(kind, native)

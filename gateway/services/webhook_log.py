@@ -84,7 +84,7 @@ def deliveries(
         if value is not None:
             conditions += part
             values.append(value)
-    count = min(count, MOST_LISTED)
+    count = min(count, MOST_LISTED + 1)
     found: list[tuple[Any, ...]] = []
     # A state at a time: an index has them in order.
     for one in STATES if state is None else (state,):
@@ -101,6 +101,19 @@ def deliveries(
         Told(id_, str(UUID(bytes=bytes(uuid))), types.get(event_id, ""), uuids.get(message_id, ""), *rest)
         for id_, uuid, message_id, event_id, *rest in found
     ]
+
+
+def find(*, caller: Caller, webhook_id: int, uuid: str) -> int:
+    """The number of the webhook's delivery with that `webhook-id`; raises `WebhookNotFound`."""
+    webhooks.find(caller=caller, webhook_id=webhook_id)
+    try:
+        key = UUID(uuid).bytes
+    except ValueError:
+        key = b""
+    rows = db.rows("SELECT id FROM webhook_delivery WHERE uuid = ? AND webhook_id = ?", (key, webhook_id))
+    if not rows:
+        raise errors.WebhookNotFound("There is no such webhook delivery.", what="webhook delivery")
+    return int(rows[0][0])
 
 
 def attempts(*, caller: Caller, delivery_id: int) -> list[Attempt]:

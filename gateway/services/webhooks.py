@@ -21,6 +21,7 @@ from models.webhook import Webhook
 
 __all__ = ["Hook", "add", "delete", "drain", "find", "list_", "list_account", "shown"]
 
+PREFIX = "whk"
 GROUP_MOST = 1000
 """Domains of one group."""
 
@@ -126,6 +127,25 @@ def find(*, caller: Caller, webhook_id: int) -> Webhook:
     if found is None:
         raise errors.WebhookNotFound(what="webhook")
     return found
+
+
+def find_public(*, caller: Caller, hook_id: str, surface: str) -> Webhook:
+    """The caller's webhook of that surface by its public id (`whk_…`); raises `WebhookNotFound`."""
+    uuid = ids.uuid_of(PREFIX, hook_id)
+    found = Webhook.get_or_none(Webhook.uuid == uuid, Webhook.surface == surface) if uuid is not None else None
+    if found is None:
+        raise errors.WebhookNotFound(what="webhook")
+    return find(caller=caller, webhook_id=found.id)
+
+
+def list_surface(*, caller: Caller, surface: str) -> list[Hook]:
+    """The webhooks of that surface, the oldest first; of a domain's key those of its domain alone."""
+    query = Webhook.select().where(
+        Webhook.account_id == caller.account_id, Webhook.surface == surface, Webhook.deleted_ms.is_null()
+    )
+    if caller.domain_id is not None:
+        query = query.where(Webhook.domain_id == caller.domain_id)
+    return [shown(hook) for hook in query.order_by(Webhook.id)]
 
 
 def list_account(*, caller: Caller) -> list[Hook]:

@@ -1,0 +1,128 @@
+"""`/v1/webhooks/{id}/deliveries`: what an endpoint was told, its dead letters, and telling it once more."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from gateway import errors, ids
+from gateway.services import message_events, webhook_log, webhook_replays
+from gateway.services.identity import Caller
+from gateway.services.webhook_log import Told
+from web.rest import fields, paging
+from web.rest.v1.operation import operation
+from web.rest.v1.webhooks import DIALECTS, find, moment
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "0198c3a0-0000-7000-8000-000000000000",
+    "type": "message.delivered",
+    "message_id": "msg_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
+    "state": "dead",
+    "attempts": 10,
+    "next_attempt_at": None,
+    "last_code": 503,
+    "last_error": "",
+    "created_at": "2026-04-19T10:24:11Z",
+}
+_TRY = {"number": 1, "code": 503, "error": "", "response": "", "started_at": "2026-04-19T10:24:11Z", "duration_ms": 12}
+_LIST = {"data": [_EXAMPLE], "has_more": False, "next_cursor": None}
+
+
+class _Deliveries(fields.Listing):
+    limit = fields.Whole(low=1, high=webhook_log.MOST_LISTED, load_default=50, doc="How many the page has at most")
+    state = fields.Text(choices=webhook_log.STATES, doc="live: still to be told; dead: given up")
+    since = fields.Moment(doc="Made at or after this time")
+    until = fields.Moment(doc="Made at or before this time")
+
+
+class _DeadLetters(fields.Listing):
+    limit = fields.Whole(low=1, high=webhook_log.MOST_LISTED, load_default=50, doc="How many the page has at most")
+    since = fields.Moment(doc="Made at or after this time")
+    until = fields.Moment(doc="Made at or before this time")
+
+
+class _Replay(fields.Params):
+    delivery_id = fields.Text(max=64, doc="This one; else all that fit what follows")
+    state = fields.Text(choices=webhook_replays.STATES, load_default="dead", doc="What is told again")
+    events = fields.Words(max=64, most=64, doc="Only these types of events")
+    since = fields.Moment(doc="Made at or after this time")
+    until = fields.Moment(doc="Made at or before this time")
+
+
+@operation(
+    "GET", "/webhooks/<webhook_id>/deliveries", permission="read:webhooks",
+    summary="List what an endpoint was told, the newest first", params=_Deliveries, answer=_LIST, dialects=DIALECTS,
+)  # fmt: skip
+def list_webhook_deliveries(caller: Caller, params: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    return _page(caller, params, webhook_id, params.get("state"))
+
+
+@operation(
+    "GET", "/webhooks/<webhook_id>/dead-letters", permission="read:webhooks",
+    summary="List what an endpoint could not be told, the newest first", params=_DeadLetters, answer=_LIST,
+    dialects=DIALECTS,
+)  # fmt: skip
+def list_webhook_dead_letters(caller: Caller, params: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    return _page(caller, params, webhook_id, "dead")
+
+
+@operation(
+    "GET", "/webhooks/<webhook_id>/deliveries/<delivery_id>/attempts", permission="read:webhooks",
+    summary="List the calls of one delivery", answer={"data": [_TRY], "has_more": False, "next_cursor": None},
+    dialects=DIALECTS,
+)  # fmt: skip
+def list_webhook_attempts(caller: Caller, params: dict[str, Any], webhook_id: str, delivery_id: str) -> dict[str, Any]:
+    """After a replay they are numbered from 1 again."""
+    number = webhook_log.find(caller=caller, webhook_id=find(caller, webhook_id).id, uuid=delivery_id)
+    found = webhook_log.attempts(caller=caller, delivery_id=number)
+    data = [
+        {
+            "number": one.no, "code": one.code, "error": one.error, "response": one.answer,
+            "started_at": moment(one.started_ms), "duration_ms": one.ms,
+        }
+        for one in found
+    ]  # fmt: skip
+    return {"data": data, "has_more": False, "next_cursor": None}
+
+
+@operation(
+    "POST", "/webhooks/<webhook_id>/replay", permission="write:webhooks",
+    summary="Tell one delivery again, or all dead letters of a time range", params=_Replay,
+    answer={"replayed": 12, "done": True}, status=202, dialects=DIALECTS,
+)  # fmt: skip
+def replay_webhook(caller: Caller, params: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """Each keeps its `webhook-id`. Where `done` is false, the rest follows behind the answer."""
+    hook = find(caller, webhook_id)
+    events = params.get("events")
+    if events == []:
+        raise errors.Invalid("events should name at least one type of event.", field="events")
+    number = None
+    if params.get("delivery_id") is not None:
+        number = webhook_log.find(caller=caller, webhook_id=hook.id, uuid=params["delivery_id"])
+    made = webhook_replays.begin(
+        caller=caller, webhook_id=hook.id, delivery_id=number, state=params["state"], from_ms=params.get("since"),
+        to_ms=params.get("until"), event=events,
+    )  # fmt: skip
+    return {"replayed": made.replayed, "done": made.done}
+
+
+def _page(caller: Caller, params: dict[str, Any], webhook_id: str, state: str | None) -> dict[str, Any]:
+    found = webhook_log.deliveries(
+        caller=caller, webhook_id=find(caller, webhook_id).id, state=state, from_ms=params.get("since"),
+        to_ms=params.get("until"), before=paging.last_id(params["cursor"]), count=params["limit"] + 1,
+    )  # fmt: skip
+    return paging.page(found, params["limit"], lambda told: paging.cursor(told.id), _shown)
+
+
+def _shown(told: Told) -> dict[str, Any]:
+    return {
+        "id": told.uuid,
+        "type": message_events.type_of(told.type),
+        "message_id": ids.public_id("msg", UUID(told.message_id)) if told.message_id else None,
+        "state": told.state,
+        "attempts": told.attempts,
+        "next_attempt_at": moment(told.due_ms),
+        "last_code": told.last_code,
+        "last_error": told.last_error,
+        "created_at": moment(told.created_ms),
+    }
