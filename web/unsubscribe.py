@@ -17,10 +17,11 @@ from gateway.services import unsubscribe_links, unsubscribes
 from gateway.services.unsubscribe_links import Leaving
 from gateway.services.unsubscribes import State
 from models.database import StoreUnavailable
+from web.unsubscribe_texts import DEFAULT, TEXTS
 
 blueprint = Blueprint("unsubscribe", __name__)
 
-_UNDO = "resubscribe"
+_UNDO, _LIST_ONLY = "resubscribe", "list"
 _LENGTH = 64 * 1024
 _RETRY_S = 30
 _log = logging.getLogger("commandpost.web")
@@ -29,7 +30,9 @@ _STYLE = (
     "body{margin:0;font:1.125rem/1.6 system-ui,sans-serif;color:#1a1a1a;background:#f5f5f5}"
     "main{max-width:34rem;margin:2rem auto;padding:2rem;background:#fff}"
     "h1{font-size:1.5rem;line-height:1.3;margin:0 0 1rem}p{overflow-wrap:anywhere}"
-    "button{font:inherit;padding:.75rem 1.5rem;color:#fff;background:#1a4f8b;border:2px solid #1a4f8b;cursor:pointer}"
+    "form{margin:0 0 1rem}"
+    "button{font:inherit;padding:.75rem 1.5rem;color:#fff;background:#1a4f8b;border:2px solid #1a4f8b;cursor:pointer;"
+    "overflow-wrap:anywhere}"
     "button:focus-visible{outline:3px solid #1a1a1a;outline-offset:3px}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode("ascii")
@@ -40,6 +43,7 @@ _HEADERS = {
         " frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Language",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
@@ -55,7 +59,7 @@ def ask(token: str) -> Response:
         now = unsubscribes.state(leaving)
     except StoreUnavailable:  # the question can be put all the same
         now = State("", "", False)
-    return _ended(leaving, now) if now.ended else _question(leaving, now)
+    return _shown(leaving, now)
 
 
 @blueprint.post(f"{unsubscribe_links.PATH}<token>")
@@ -66,19 +70,23 @@ def act(token: str) -> Response:
         return _not_found()
     form = _form()
     try:
-        if form.get("action") == _UNDO:
+        action = form.get("action", "")
+        if action == _UNDO:
             unsubscribes.resubscribe(leaving=leaving)
             now = unsubscribes.state(leaving)
-            return _ended(leaving, now, still=True) if now.ended else _back(leaving, now)
-        method = unsubscribes.PAGE if form.get("action") else unsubscribes.ONE_CLICK
-        unsubscribes.unsubscribe(leaving=leaving, method=method, ip=request.remote_addr or "")
+            return _still(leaving, now) if now.ended or now.off_list else _back(leaving, now)
+        method = unsubscribes.PAGE if action else unsubscribes.ONE_CLICK
+        unsubscribes.unsubscribe(
+            leaving=leaving, method=method, ip=request.remote_addr or "", list_only=action == _LIST_ONLY
+        )
     except StoreUnavailable as error:
         _log.warning("unsubscribe_postponed", extra={"cause": str(error)})
-        return _later()
+        return _later("list" if form.get("action") == _LIST_ONLY else "unsubscribe")
     try:
-        return _ended(leaving, unsubscribes.state(leaving))
+        return _shown(leaving, unsubscribes.state(leaving))
     except StoreUnavailable:  # it is done, and that is what has to be said
-        return _ended(leaving, State("", "", True))
+        only = action == _LIST_ONLY
+        return _shown(leaving, State("", "", not only, only))
 
 
 def _form() -> dict[str, str]:
@@ -97,74 +105,93 @@ def _masked(rcpt: str) -> str:
     return f"{local[:1]}***@{domain}"
 
 
-def _from(now: State) -> str:
-    return f"<strong>{escape(now.domain)}</strong>" if now.domain else "this sender"
+def _language() -> str:
+    """The best that the reader's browser asks for; English where it asks for none of ours."""
+    return request.accept_languages.best_match(list(TEXTS), default=DEFAULT)
 
 
-def _list(now: State) -> str:
-    return f", the list <strong>{escape(now.list_name)}</strong> included" if now.list_name else ""
+def _said(text: str, leaving: Leaving, now: State) -> str:
+    """A sentence as HTML: what comes from senders and recipients is escaped."""
+    sender = f"<strong>{escape(now.domain)}</strong>" if now.domain else escape(TEXTS[_language()].this_sender)
+    return escape(text).format(
+        address=escape(_masked(leaving.rcpt)), sender=sender, list=f"<strong>{escape(now.list_name)}</strong>"
+    )
+
+
+def _paragraph(text: str, leaving: Leaving, now: State) -> str:
+    return f"<p>{_said(text, leaving, now)}</p>"
 
 
 def _button(action: str, text: str) -> str:
     return f'<form method="post"><button type="submit" name="action" value="{action}">{text}</button></form>'
 
 
-def _question(leaving: Leaving, now: State) -> Response:
+def _shown(leaving: Leaving, now: State) -> Response:
+    """How things stand, and what can be done about it."""
+    texts = TEXTS[_language()]
+    if now.ended:
+        return _page(
+            texts.ended_title,
+            _paragraph(texts.ended, leaving, now),
+            _paragraph(texts.on_its_way, leaving, now),
+            _button(_UNDO, escape(texts.again)),
+        )
+    if now.off_list:
+        return _page(
+            texts.off_list_title,
+            _paragraph(texts.off_list, leaving, now),
+            _paragraph(texts.on_its_way, leaving, now),
+            _button(_UNDO, escape(texts.list_again)),
+            _button("unsubscribe", _said(texts.everything, leaving, now)),
+        )
+    if now.list_name:
+        return _page(
+            texts.ask_title,
+            _paragraph(texts.ask_with_list, leaving, now),
+            _button(_LIST_ONLY, _said(texts.list_only, leaving, now)),
+            _button("unsubscribe", _said(texts.everything, leaving, now)),
+        )
     return _page(
-        "Unsubscribe?",
-        f"<p>Mail from {_from(now)} to {escape(_masked(leaving.rcpt))} will stop{_list(now)}.</p>",
-        _button("unsubscribe", "Unsubscribe"),
+        texts.ask_title, _paragraph(texts.ask, leaving, now), _button("unsubscribe", escape(texts.unsubscribe))
     )
 
 
-def _ended(leaving: Leaving, now: State, *, still: bool = False) -> Response:
-    said = f"<p>{escape(_masked(leaving.rcpt))} gets no more mail from {_from(now)}{_list(now)}.</p>"
-    if still:
-        more = "<p>This was not done with this link alone: please ask the sender to write to you again.</p>"
-        return _page("You are still unsubscribed", said, more)
-    return _page(
-        "You are unsubscribed",
-        said,
-        "<p>A message that was on its way already may still arrive. Was it a mistake?</p>",
-        _button(_UNDO, "Get mail again"),
-    )
+def _still(leaving: Leaving, now: State) -> Response:
+    texts = TEXTS[_language()]
+    said = texts.ended if now.ended else texts.off_list
+    return _page(texts.still_title, _paragraph(said, leaving, now), _paragraph(texts.still, leaving, now))
 
 
 def _back(leaving: Leaving, now: State) -> Response:
+    texts = TEXTS[_language()]
     return _page(
-        "You get mail again",
-        f"<p>{escape(_masked(leaving.rcpt))} gets mail from {_from(now)} again.</p>",
-        _button("unsubscribe", "Unsubscribe"),
+        texts.back_title, _paragraph(texts.back, leaving, now), _button("unsubscribe", escape(texts.unsubscribe))
     )
 
 
-def _later() -> Response:
+def _later(action: str) -> Response:
+    texts = TEXTS[_language()]
     made = _page(
-        "Please try again in a minute",
-        "<p>You are <strong>not unsubscribed yet</strong>: this service cannot store it at the moment.</p>",
-        _button("unsubscribe", "Try again"),
+        texts.later_title, f"<p><strong>{escape(texts.later)}</strong></p>", _button(action, escape(texts.retry)),
         status=503,
-    )
+    )  # fmt: skip
     made.headers["Retry-After"] = str(_RETRY_S)
     return made
 
 
 def _not_found() -> Response:
-    return _page(
-        "This link does not work",
-        "<p>It is not complete, or it was changed on its way to you. Open the message again and follow the link"
-        " there.</p>",
-        status=404,
-    )
+    texts = TEXTS[_language()]
+    return _page(texts.broken_title, f"<p>{escape(texts.broken)}</p>", status=404)
 
 
 def _page(title: str, *content: str, status: int = 200) -> Response:
+    language, title = _language(), escape(title)
     return Response(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="robots" content="noindex"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><main><h1>{title}</h1>{''.join(content)}</main></body></html>\n",
         status,
-        _HEADERS,
+        {**_HEADERS, "Content-Language": language},
         mimetype="text/html",
     )

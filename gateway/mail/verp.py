@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from itertools import islice
 
-from gateway import vault
+from gateway.mail import signed_address
 
 PREFIX = "b+"
-_MAC = 10
-"""80 bits: guessing one takes longer than any mail server would let you try."""
-
+_PURPOSE = "verp"
 _PATH = re.compile(r"(?<![a-z0-9])b\+[a-z2-7]{18,29}@", re.IGNORECASE)
 _TRIED = 20
 
 
 def encode(delivery_id: int, host: str) -> str:
-    """`b+<token>@<host>` for that delivery; the local part has at most 31 characters and survives case folding."""
-    number = delivery_id.to_bytes((delivery_id.bit_length() + 7) // 8 or 1, "big")
-    token = base64.b32encode(number + vault.sign("verp", number, _MAC)).decode("ascii")
-    return f"{PREFIX}{token.rstrip('=').lower()}@{host}"
+    """`b+<token>@<host>` for that delivery."""
+    return signed_address.encode(PREFIX, _PURPOSE, delivery_id, host)
 
 
 def decode(address: str) -> int | None:
     """The delivery that an envelope recipient names, None unless we made that token; any host, any case."""
-    local = address.strip("<> \t").rpartition("@")[0].lower()
-    if not local.startswith(PREFIX) or len(local) > 64:
-        return None
-    token = local[len(PREFIX) :].upper()
-    try:
-        data = base64.b32decode(token + "=" * (-len(token) % 8))
-    except (binascii.Error, ValueError):
-        return None
-    if base64.b32encode(data).decode("ascii").rstrip("=") != token:
-        return None  # base32 leaves bits at the end that mean nothing: one delivery has one token
-    number, mac = data[:-_MAC], data[-_MAC:]
-    if not 1 <= len(number) <= 8 or not vault.check("verp", number, mac):
-        return None
-    return int.from_bytes(number, "big")
+    return signed_address.decode(PREFIX, _PURPOSE, address)
 
 
 def token(mail_from: str) -> str:

@@ -12,7 +12,16 @@ import orjson
 from gateway import clock, config, errors
 from gateway.mail import arf, dsn, recognise, verp
 from gateway.mail.recognise import Kind
-from gateway.services import arrivals, inbound_mail, ledger, mailboxes, suppression_rules, suppressions
+from gateway.services import (
+    arrivals,
+    inbound_mail,
+    ledger,
+    mailboxes,
+    suppression_rules,
+    suppressions,
+    unsubscribe_links,
+    unsubscribes,
+)
 from gateway.services.ledger import Fact
 from gateway.services.mailbox_mail import Place
 from models import database as db
@@ -48,8 +57,15 @@ class _News:
 
 
 def takes(recipient: str) -> bool:
-    """Whether mail to that envelope recipient is let in: a return path that we made, or a complaint mailbox."""
-    return verp.decode(recipient) is not None or _is_complaint_mailbox(recipient)
+    """Whether mail to that envelope recipient is let in.
+
+    A return path or an address to unsubscribe that we made, or a complaint mailbox.
+    """
+    return (
+        verp.decode(recipient) is not None
+        or unsubscribe_links.read_address(recipient) is not None
+        or _is_complaint_mailbox(recipient)
+    )
 
 
 def _is_complaint_mailbox(recipient: str) -> bool:
@@ -67,6 +83,9 @@ def receive(*, recipient: str, mail_from: str, content: bytes) -> Received:
     What reporters and machines send is taken, understood or not: a refusal would only bounce to them, who
     end feedback loops that bounce.
     """
+    leaves = unsubscribe_links.read_address(recipient)
+    if leaves is not None:
+        return _leave(leaves, recipient, mail_from, content)
     delivery_id = verp.decode(recipient)
     if delivery_id is None and not _is_complaint_mailbox(recipient):
         raise errors.NotAllowed("This address takes reports about mail sent from here only.")
@@ -123,6 +142,26 @@ def _sent_from(delivery_id: int) -> Place | None:
         if found is not None and found.account_id == account_id:
             return Place(found.id, found.account_id, found.domain_id, found.address)
     return None
+
+
+def _leave(delivery_id: int, recipient: str, mail_from: str, content: bytes) -> Received:
+    """Whoever has the message may write here, and need not say anything; a report about mail is no wish of anybody."""
+    report = recognise.recognise(content, mail_from=mail_from)
+    if not mail_from or report.report is not None or report.complaint is not None:
+        inbound_mail.keep(
+            kind=inbound_mail.UNRECOGNISED,
+            why="It came to an address that unsubscribes, and was written by no one.",
+            recipient=recipient,
+            mail_from=mail_from,
+            content=content,
+            delivery_id=delivery_id,
+            refused=False,
+        )
+        return Received("unrecognised", delivery_id)
+    news = unsubscribes.by_mail(delivery_id)
+    if news is None:
+        raise errors.NotAllowed("That message is too old to unsubscribe by mail; please use the link in it.")
+    return Received(EventKind.UNSUBSCRIBED.word if news else "repeated", delivery_id)
 
 
 def _complained_of(complaint: arf.Complaint) -> int | None:

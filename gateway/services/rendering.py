@@ -119,7 +119,8 @@ class Stored:
             htmls = [unsubscribe_links.fill(html, link) for html in htmls]
             texts = [unsubscribe_links.fill(text, link) for text in texts]
             if offered:
-                headers += unsubscribe_links.fields(link, theirs)
+                mail = unsubscribe_links.address(delivery_id, sender.return_path_host) if sender is not None else ""
+                headers += unsubscribe_links.fields(link, mail, theirs)
         if list_id and sender is not None:
             headers += unsubscribe_links.list_field(list_id, sender.name, theirs)
         return htmls, texts, headers

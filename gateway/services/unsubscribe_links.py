@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from gateway.mail import rewrite
+from gateway.mail import rewrite, signed_address
 from gateway.services import link_tokens
 from gateway.services.link_tokens import Kind
 
@@ -16,6 +16,7 @@ PATH = "/u/"
 PLACEHOLDER = "%unsubscribe_url%"
 """What a body has in place of the link; `{{unsubscribe_url}}` is understood too, and what editors make of both."""
 
+_MAIL_PREFIX, _MAIL_PURPOSE = "u+", "unsubscribe"
 LIST_UNSUBSCRIBE, LIST_UNSUBSCRIBE_POST, LIST_ID = "List-Unsubscribe", "List-Unsubscribe-Post", "List-Id"
 _ONE_CLICK = "List-Unsubscribe=One-Click"
 _PLACES = re.compile(
@@ -58,6 +59,16 @@ def url(base: str, leaving: Leaving) -> str:
     return f"{base}{PATH}{token(leaving)}"
 
 
+def address(delivery_id: int, host: str) -> str:
+    """Where a mail unsubscribes the delivery's recipient, whatever it says; `host` is that of the return path."""
+    return signed_address.encode(_MAIL_PREFIX, _MAIL_PURPOSE, delivery_id, host)
+
+
+def read_address(recipient: str) -> int | None:
+    """The delivery that such an address names; None for one that we did not make."""
+    return signed_address.decode(_MAIL_PREFIX, _MAIL_PURPOSE, recipient)
+
+
 def mentioned(texts: Sequence[str]) -> bool:
     """Whether any of the bodies has a place for the link."""
     return any(_PLACES.search(text) for text in texts)
@@ -79,14 +90,16 @@ def with_footer(html: Sequence[str], text: Sequence[str]) -> tuple[list[str], li
     return htmls, texts
 
 
-def fields(link: str, theirs: frozenset[str]) -> list[tuple[str, str]]:
+def fields(link: str, mail: str, theirs: frozenset[str]) -> list[tuple[str, str]]:
     """The header fields of RFC 2369 and RFC 8058; none where the customer has one (`theirs`, lower-case names).
 
-    One click needs https (RFC 8058 §3.1); over http the link alone is named.
+    The link, then the address `mail`, for clients that rather write ('' names none). One click needs https
+    (RFC 8058 §3.1); over http there is no such promise.
     """
     if LIST_UNSUBSCRIBE.lower() in theirs:
         return []
-    found = [(LIST_UNSUBSCRIBE, f"<{link}>")]
+    ways = [link, *([f"mailto:{mail}?subject=unsubscribe"] if mail else [])]
+    found = [(LIST_UNSUBSCRIBE, ", ".join(f"<{way}>" for way in ways))]
     if link.startswith("https://") and LIST_UNSUBSCRIBE_POST.lower() not in theirs:
         found.append((LIST_UNSUBSCRIBE_POST, _ONE_CLICK))
     return found

@@ -18,17 +18,18 @@ from models.vocabulary import EventKind, SubscriberStatus
 RULE = "unsubscribe:link"
 """What puts these rows on the suppression list; only they are taken back by a link."""
 
-ONE_CLICK, PAGE = "one_click", "page"
+ONE_CLICK, PAGE, MAIL = "one_click", "page", "mail"
 _log = logging.getLogger("commandpost.unsubscribe")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the page shows: the sender's domain ('' unknown), the list ('' none), whether mail has ended."""
+    """What the page shows: the sender's domain ('' unknown), the list ('' none), and what has ended."""
 
     domain: str
     list_name: str
-    ended: bool
+    ended: bool  # all mail of the domain
+    off_list: bool = False  # the mail to that list
 
 
 def state(leaving: Leaving) -> State:
@@ -37,37 +38,65 @@ def state(leaving: Leaving) -> State:
     if not rows:
         return State("", "", False)
     ((name, account_id),) = rows
-    found = db.rows(
-        "SELECT id FROM suppression WHERE account_id = ? AND address = ? AND domain_id IN (0, ?) AND reason = ?"
-        " AND (expires_ms IS NULL OR expires_ms > ?)",
-        (
-            account_id, suppressions.normalise(leaving.rcpt), leaving.domain_id, suppressions.UNSUBSCRIBE,
-            clock.now_ms(),
-        ),
-    )  # fmt: skip
+    address = suppressions.normalise(leaving.rcpt)
     lists = db.rows(
-        "SELECT name FROM mail_list WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
-        (leaving.list_id, account_id),
+        "SELECT l.name, s.status FROM mail_list l LEFT JOIN subscriber s ON s.list_id = l.id AND s.address = ?"
+        " WHERE l.id = ? AND l.account_id = ? AND l.deleted_ms IS NULL",
+        (address, leaving.list_id, account_id),
     )
-    return State(name, lists[0][0] if lists else "", bool(found))
+    scopes = {
+        scope
+        for (scope,) in db.rows(
+            "SELECT domain_id FROM suppression WHERE account_id = ? AND address = ? AND domain_id IN (0, ?, ?)"
+            " AND reason = ? AND (expires_ms IS NULL OR expires_ms > ?)",
+            (
+                account_id, address, leaving.domain_id, _list_scope(leaving), suppressions.UNSUBSCRIBE, clock.now_ms(),
+            ),
+        )
+    }  # fmt: skip
+    off = bool(lists) and (
+        lists[0][1] == SubscriberStatus.UNSUBSCRIBED or suppressions.list_scope(leaving.list_id) in scopes
+    )
+    return State(name, lists[0][0] if lists else "", bool(scopes & {0, leaving.domain_id}), off)
 
 
-def unsubscribe(*, leaving: Leaving, method: str, ip: str = "") -> bool:
+def _list_scope(leaving: Leaving) -> int:
+    """The `domain_id` of what holds for the mail to its list alone; without a list, that of the domain."""
+    return suppressions.list_scope(leaving.list_id) if leaving.list_id else leaving.domain_id
+
+
+def unsubscribe(*, leaving: Leaving, method: str, ip: str = "", list_only: bool = False) -> bool:
     """From the commit on nothing goes out to that address from the domain, what waits in the queue included.
 
+    With `list_only` nothing that is sent to the list of the link; without a list that is all mail again.
     Says whether that is news; a second call is harmless. Once a message is past its retention, there is nothing
     left that an event could be of: the address is suppressed all the same.
     """
-    return db.in_transaction(lambda tx: _unsubscribe(tx, leaving, method, ip))
+    return db.in_transaction(lambda tx: _unsubscribe(tx, leaving, method, ip, list_only and leaving.list_id > 0))
 
 
-def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> bool:
+def by_mail(delivery_id: int) -> bool | None:
+    """What the link does, for a mail to the address in List-Unsubscribe; None where the delivery is past retention."""
+    rows = db.rows(
+        "SELECT d.domain_id, d.rcpt, m.headers FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.id = ?",
+        (delivery_id,),
+    )
+    for domain_id, rcpt, headers in rows:
+        leaving = Leaving(delivery_id, domain_id, int(orjson.loads(headers).get("list", 0)), rcpt)
+        return unsubscribe(leaving=leaving, method=MAIL)
+    return None
+
+
+def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str, list_only: bool) -> bool:
     # Locked, so that two requests at once make one event.
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     tx.rows(f"SELECT id FROM delivery WHERE id = ?{lock}", (leaving.delivery_id,))
     account_id = _account(tx, leaving)
     if account_id is None:
         return False
+    list_only = list_only and bool(
+        tx.rows("SELECT id FROM mail_list WHERE id = ? AND account_id = ?", (leaving.list_id, account_id))
+    )
     sent = tx.rows(
         "SELECT d.message_id, d.rcpt, m.tags, m.metadata, s.tracking_privacy, m.origin FROM delivery d"
         " JOIN message m ON m.id = d.message_id JOIN sender_domain s ON s.id = d.domain_id"
@@ -77,7 +106,7 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> 
     added = suppressions.add(
         tx,
         account_id=account_id,
-        domain_id=leaving.domain_id,
+        domain_id=_list_scope(leaving) if list_only else leaving.domain_id,
         address=leaving.rcpt,
         reason=suppressions.UNSUBSCRIBE,
         message_id=sent[0][0] if sent else None,
@@ -90,6 +119,7 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str) -> 
         data: dict[str, Any] = {"method": method}
         if leaving.list_id:
             data["list"] = leaving.list_id
+            data["scope"] = "list" if list_only else "domain"
         if metadata:
             data["metadata"] = orjson.loads(metadata)
         fact = Fact(
@@ -109,10 +139,11 @@ def resubscribe(*, leaving: Leaving) -> bool:
         if account_id is None:
             return False
         gone = tx.execute(
-            "DELETE FROM suppression WHERE account_id = ? AND address = ? AND domain_id = ? AND reason = ?"
+            "DELETE FROM suppression WHERE account_id = ? AND address = ? AND domain_id IN (?, ?) AND reason = ?"
             " AND rule = ?",
             (
-                account_id, suppressions.normalise(leaving.rcpt), leaving.domain_id, suppressions.UNSUBSCRIBE, RULE,
+                account_id, suppressions.normalise(leaving.rcpt), leaving.domain_id, _list_scope(leaving),
+                suppressions.UNSUBSCRIBE, RULE,
             ),
         ).rowcount  # fmt: skip
         if not gone:

@@ -9,7 +9,7 @@ import pytest
 import models
 from gateway import config
 from gateway.mail import verp
-from gateway.services import messages, webhook_calls, webhooks
+from gateway.services import messages, unsubscribe_links, webhook_calls, webhooks
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
@@ -156,3 +156,54 @@ def test_a_store_that_is_away_is_asked_again(part: Running, return_path: str, mo
                 assert client.data(BOUNCE % return_path.encode())[0] == code
     assert config.settings().hostname == "mx.gateway.test"
     assert models.Event.select().where(models.Event.kind == EventKind.BOUNCED).count() == 1
+
+
+class TestUnsubscribe:
+    """Mail to the address in List-Unsubscribe."""
+
+    LETTER = b"From: Jane <jane@friends.test>\r\nTo: %s\r\nSubject: unsubscribe\r\n\r\n"
+
+    @pytest.fixture
+    def address(self, customer: Customer) -> str:
+        messages.accept(customer.sender.caller, cast.draft())
+        return unsubscribe_links.address(models.Delivery.get().id, "bounce.shop.test")
+
+    def test_it_unsubscribes_once_whatever_it_says(self, part: Running, address: str) -> None:
+        with part.client("inbound") as client:
+            for recipient in (address, address.upper(), address.replace("bounce.shop.test", "elsewhere.test")):
+                assert client.sendmail("jane@friends.test", [recipient], self.LETTER % address.encode()) == {}
+        assert [(row.address, row.reason, row.rule) for row in models.Suppression.select()] == [
+            ("jane@friends.test", "unsubscribe", "unsubscribe:link")
+        ]
+        (event,) = models.Event.select().where(models.Event.kind == EventKind.UNSUBSCRIBED)
+        assert '"method":"mail"' in event.data
+
+    def test_an_address_that_we_did_not_make_is_refused(self, part: Running, address: str) -> None:
+        local, _, host = address.partition("@")
+        altered = local[:-1] + ("a" if local[-1] != "a" else "b")
+        # A return path and an address to unsubscribe have tokens of their own.
+        swapped = verp.encode(models.Delivery.get().id, host).replace("b+", "u+")
+        with part.client("inbound") as client:
+            client.ehlo()
+            for wrong in (f"{altered}@{host}", swapped, f"u+@{host}", f"u+{'a' * 60}@{host}"):
+                client.mail("jane@friends.test")
+                assert client.rcpt(wrong)[0] == 550, wrong
+                client.rset()
+        assert models.Suppression.select().count() == 0
+
+    @pytest.mark.parametrize("mail_from", ["", "fbl@provider.test"])
+    def test_reports_are_no_wish(self, part: Running, address: str, mail_from: str) -> None:
+        content = BOUNCE % address.encode() if not mail_from else COMPLAINT % address.encode()
+        with part.client("inbound") as client:
+            client.sendmail(mail_from, [address], content)
+        assert models.Suppression.select().count() == 0
+        assert models.InboundMail.select().count() == 1
+
+    def test_of_a_message_long_gone_the_writer_hears(self, part: Running, address: str) -> None:
+        models.Message.delete().execute()
+        with part.client("inbound") as client:
+            client.ehlo()
+            client.mail("jane@friends.test")
+            client.rcpt(address)
+            code, text = client.data(self.LETTER % address.encode())
+        assert (code, b"use the link" in text) == (550, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,12 +11,23 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import link_tokens, messages, suppressions, unsubscribe_links, unsubscribes
+from gateway.services import (
+    expansions,
+    link_tokens,
+    lists,
+    messages,
+    subscribers,
+    suppressions,
+    unsubscribe_links,
+    unsubscribes,
+)
 from gateway.services.link_tokens import Kind
+from gateway.services.subscribers import New
 from gateway.services.unsubscribe_links import Leaving
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
+from web.unsubscribe_texts import DEFAULT, TEXTS, Texts
 
 
 def _link() -> tuple[str, cast.Sender]:
@@ -175,3 +188,99 @@ def test_names_are_escaped(client: FlaskClient) -> None:
     )
     page = client.get(f"/u/{unsubscribe_links.token(Leaving(1, who.domain.id, made.id, 'j@friends.test'))}").text
     assert "&lt;script&gt;" in page and "<script" not in page
+
+
+def _list_link(name: str = "News & <more>") -> tuple[str, cast.Sender]:
+    who = cast.sender()
+    made = lists.add(caller=who.owner, name=name)
+    subscribers.add_many(caller=who.owner, list_id=made.id, new=[New("jane@friends.test", {})])
+    messages.accept(who.caller, cast.draft(to=[], list_id=made.id))
+    expansions.drain(5)
+    row = models.Delivery.get()
+    return f"/u/{unsubscribe_links.token(Leaving(row.id, who.domain.id, made.id, row.rcpt))}", who
+
+
+def _buttons(text: str) -> dict[str, str]:
+    """What each button does → what it says."""
+    return dict(re.findall(r'<button type="submit" name="action" value="(\w+)">(.*?)</button>', text))
+
+
+def test_of_a_list_there_is_a_choice(client: FlaskClient) -> None:
+    path, who = _list_link()
+    asked = client.get(path)
+    assert _buttons(asked.text) == {
+        "list": "This list only: <strong>News &amp; &lt;more&gt;</strong>",
+        "unsubscribe": "All mail from <strong>shop.test</strong>",
+    }
+    left = client.post(path, data={"action": "list"})
+    assert "You are off this list" in left.text and "<title>You are off this list</title>" in left.text
+    assert _buttons(left.text).keys() == {"resubscribe", "unsubscribe"}
+    assert not suppressions.check(
+        None, account_id=who.owner.account_id, domain_id=who.domain.id, addresses=["jane@friends.test"]
+    )
+    assert "You are off this list" in client.get(path).text
+    assert "You get mail again" in client.post(path, data={"action": "resubscribe"}).text
+    assert _suppressed() == []
+    client.post(path, data={"action": "list"})
+    assert "You are unsubscribed" in client.post(path, data={"action": "unsubscribe"}).text
+    assert suppressions.check(
+        None, account_id=who.owner.account_id, domain_id=who.domain.id, addresses=["jane@friends.test"]
+    )
+    assert "You get mail again" in client.post(path, data={"action": "resubscribe"}).text
+    assert _suppressed() == []
+
+
+def test_one_click_means_everything_of_a_list_too(client: FlaskClient) -> None:
+    path, who = _list_link()
+    assert "You are unsubscribed" in client.post(path, data={"List-Unsubscribe": "One-Click"}).text
+    assert [row.domain_id for row in models.Suppression.select()] == [who.domain.id]
+
+
+def test_every_language_has_every_text_with_its_places() -> None:
+    assert set(TEXTS) == {"en", "de", "fr", "es", "it", "pt", "nl", "tr"}
+    for language, texts in TEXTS.items():
+        for name in Texts._fields:
+            said, english = getattr(texts, name), getattr(TEXTS[DEFAULT], name)
+            assert said.strip() == said and said, (language, name)
+            assert sorted(re.findall(r"{(\w+)}", said)) == sorted(re.findall(r"{(\w+)}", english)), (language, name)
+            assert language == DEFAULT or said != english, (language, name)
+            # What one of them leaves out, another may not promise.
+            assert said.endswith(".") == english.endswith("."), (language, name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("pt-BR", "pt"),
+        ("ja, fr;q=0.5", "fr"),
+        ("ja", "en"),
+        ("", "en"),
+        ("*", "en"),
+        ("en;q=0, tr", "tr"),
+        ("no such; q=; header,,", "en"),
+    ],
+)
+def test_the_page_speaks_the_readers_language(client: FlaskClient, asked: str, language: str) -> None:
+    path, _ = _link()
+    answer = client.get(path, headers={"Accept-Language": asked} if asked else {})
+    assert f'<html lang="{language}">' in answer.text
+    assert f"<h1>{escape(TEXTS[language].ask_title)}</h1>" in answer.text
+    assert answer.headers["Content-Language"] == language
+    assert "Accept-Language" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("language", sorted(TEXTS))
+def test_each_page_of_each_language_is_whole(client: FlaskClient, language: str) -> None:
+    path, _ = _list_link()
+    headers = {"Accept-Language": language}
+    pages = [client.get(path, headers=headers), client.get("/u/x", headers=headers)]
+    pages += [
+        client.post(path, data={"action": action}, headers=headers) for action in ("list", "unsubscribe", "resubscribe")
+    ]
+    texts = TEXTS[language]
+    titles = [texts.ask_title, texts.broken_title, texts.off_list_title, texts.ended_title, texts.back_title]
+    for page, title in zip(pages, titles, strict=True):
+        found = _Outline(page.text)
+        assert found.open == [] and found.texts["h1"] == title
+        assert "{" not in page.text.partition("</style>")[2]

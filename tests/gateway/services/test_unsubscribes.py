@@ -105,7 +105,11 @@ class TestHeaders:
             signed = _stored().rendered(row.id, row.rcpt, row.merge)
             message = _read(signed)
             (token,) = LINK.findall(message["List-Unsubscribe"])
-            assert message["List-Unsubscribe"].replace(" ", "") == f"<{BASE}/u/{token}>"
+            mail = unsubscribe_links.address(row.id, "bounce.shop.test")
+            assert message["List-Unsubscribe"].replace(" ", "") == (
+                f"<{BASE}/u/{token}>,<mailto:{mail}?subject=unsubscribe>"
+            )
+            assert unsubscribe_links.read_address(mail) == row.id
             assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
             assert message["List-Id"] == f"<list-{made.id}.shop.test>"
             assert unsubscribe_links.read(token) == Leaving(row.id, who.domain.id, made.id, row.rcpt)
@@ -275,6 +279,21 @@ class TestLeaving:
         assert states == [DeliveryState.SUPPRESSED, DeliveryState.SUPPRESSED, DeliveryState.DELIVERED]
         assert [row.rcpt for row in models.CapturedMail.select()] == ["carl@friends.test"]
 
+    def test_who_left_one_list_gets_nothing_of_it_that_waits_and_all_the_rest(self) -> None:
+        who = cast.sender()
+        made = _to_list(who, 1)
+        messages.accept(who.caller, cast.draft(to="reader0@friends.test"))
+        messages.accept(who.caller, cast.draft(to=[], list_id=made.id))
+        expansions.drain(5)
+        first = models.Delivery.select().order_by(models.Delivery.id).first()
+        unsubscribes.unsubscribe(leaving=_leaving(first, made.id), method="page", list_only=True)
+        while deliveries.drain(0.1):
+            pass
+        assert deliveries.engine().wait_idle(60)
+        deliveries.close()
+        states = [row.state for row in models.Delivery.select().order_by(models.Delivery.id)]
+        assert states == [DeliveryState.SUPPRESSED, DeliveryState.DELIVERED, DeliveryState.SUPPRESSED]
+
     def test_it_holds_for_the_domain_alone(self) -> None:
         who = cast.sender()
         messages.accept(who.caller, cast.draft())
@@ -296,11 +315,44 @@ class TestLeaving:
         assert unsubscribes.unsubscribe(leaving=leaving, method="one_click")
         assert statuses() == [SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED]
         assert orjson.loads(models.Event.get(models.Event.kind == EventKind.UNSUBSCRIBED).data)["list"] == made.id
-        assert unsubscribes.state(leaving) == unsubscribes.State("shop.test", "News", True)
+        assert unsubscribes.state(leaving) == unsubscribes.State("shop.test", "News", True, True)
         assert unsubscribes.resubscribe(leaving=leaving)
         assert not unsubscribes.resubscribe(leaving=leaving)
         assert statuses() == [SubscriberStatus.ACTIVE] * 2
         assert unsubscribes.state(leaving) == unsubscribes.State("shop.test", "News", False)
+
+    def test_who_leaves_one_list_keeps_the_other_mail(self) -> None:
+        who = cast.sender()
+        made = _to_list(who)
+        other = lists.add(caller=who.owner, name="Offers")
+        subscribers.add_many(caller=who.owner, list_id=other.id, new=[New("reader1@friends.test", {})])
+        row = models.Delivery.get(models.Delivery.rcpt == "reader1@friends.test")
+        leaving = _leaving(row, made.id)
+        news = [unsubscribes.unsubscribe(leaving=leaving, method="page", list_only=True) for _ in "ab"]
+        assert news == [True, False]
+        data = orjson.loads(models.Event.get(models.Event.kind == EventKind.UNSUBSCRIBED).data)
+        assert (data["list"], data["scope"], data["method"]) == (made.id, "list", "page")
+        assert unsubscribes.state(leaving) == unsubscribes.State("shop.test", "News", False, True)
+        assert unsubscribes.state(_leaving(row, other.id)) == unsubscribes.State("shop.test", "Offers", False, False)
+        check: dict[str, Any] = {"account_id": who.owner.account_id, "addresses": ["reader1@friends.test"]}
+        assert not suppressions.check(None, domain_id=who.domain.id, **check)
+        # Then everything, and back again.
+        assert unsubscribes.unsubscribe(leaving=leaving, method="page")
+        assert suppressions.check(None, domain_id=who.domain.id, **check)
+        assert unsubscribes.resubscribe(leaving=leaving)
+        assert unsubscribes.state(leaving) == unsubscribes.State("shop.test", "News", False, False)
+        assert models.Suppression.select().count() == 0
+
+    def test_without_a_list_there_is_nothing_but_everything(self) -> None:
+        who = cast.sender()
+        messages.accept(who.caller, cast.draft())
+        leaving = _leaving(models.Delivery.get())
+        assert unsubscribes.unsubscribe(leaving=leaving, method="page", list_only=True)
+        assert unsubscribes.state(leaving).ended
+        strangers = _to_list(cast.sender("other", "other.test"), sender=Mailbox("hello@other.test"))
+        other = Leaving(leaving.delivery_id, who.domain.id, strangers.id, "carl@friends.test")
+        assert unsubscribes.unsubscribe(leaving=other, method="page", list_only=True)
+        assert unsubscribes.state(other) == unsubscribes.State("shop.test", "", True, False)
 
     def test_a_link_outlives_its_message(self) -> None:
         who = cast.sender()
