@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 from gateway import clock, config, errors
@@ -30,7 +30,11 @@ from gateway.services import (
     lessons,
     outcomes,
     recovery,
+    routes,
+    routing_tables,
     senders,
+    server_quotas,
+    server_transports,
     shaping,
     simulations,
     tls_policies,
@@ -39,6 +43,9 @@ from gateway.services.destinations import Job, Learned
 from gateway.services.dispatch import Dispatcher, Place, Worker
 from gateway.services.lanes import Claimed, PutOff
 from gateway.services.outcomes import Done
+from gateway.services.rerouting import Rerouter
+from gateway.services.routes import Next
+from gateway.services.routing_tables import Server
 from gateway.transports import base, registry
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
@@ -93,6 +100,8 @@ class Engine:
         self._closing = False
         self._transports: dict[str, base.Transport] = {}
         self._transports_lock = threading.Lock()
+        self._servers = server_transports.Transports()
+        self._quotas = server_quotas.Quotas()
         self._senders: list[threading.Thread] = []
         self._dispatcher = Dispatcher(
             threads=settings.deliver_threads,
@@ -101,6 +110,8 @@ class Engine:
             transport=self._transport,
             start=self._start_sender,
         )
+        holds_doubtful = settings.in_doubt == "hold"
+        self._rerouter = Rerouter(self._quotas, self._dispatcher.server_state, holds_doubtful=holds_doubtful)
         self._flusher = threading.Thread(target=self._flush_all, name="flusher", daemon=True)
         self._flusher.start()
 
@@ -159,16 +170,18 @@ class Engine:
             # A transaction that ran twice planned claims that it then did not make.
             self._doubtful |= self._journal.unconfirmed()
         try:
-            placed = self._placed(claimed)
+            going, waiting = self._routed(claimed)
+            placed = self._placed(going)
             gone = self._dispatcher.sift(placed)
             if any(one.paused for one in gone):
                 # What a limit held is due again once that is canceled: it must not be put off by our memory of it.
                 self._look_at_limits(now=True)
                 gone = self._dispatcher.sift(placed)
-            self._wide = len(claimed) >= lanes.BATCH // 2 and len(gone) > 0.8 * len(claimed)
             away = {one.row.id for one in gone}
+            gone += waiting
+            self._wide = len(claimed) >= lanes.BATCH // 2 and len(gone) > 0.8 * len(claimed)
             places = {row.id: place for row, place in placed if row.id not in away}
-            jobs = self._prepare([row for row in claimed if row.id in places])
+            jobs = self._prepare([row for row in going if row.id in places])
         except Exception as error:
             # Nothing of the batch may be lost from sight: none of it was handed out, so all of it goes back.
             cause = None if isinstance(error, db.StoreUnavailable) else error
@@ -190,6 +203,16 @@ class Engine:
                 with self._change:
                     self._put_off += gone
 
+    def _routed(self, claimed: list[Claimed]) -> tuple[list[Claimed], list[PutOff]]:
+        """Each with the route that it takes now; those that no sending server of their account can take."""
+        going, waiting = self._rerouter.settle(claimed)
+        if any(one.paused for one in waiting):
+            # As with other limits: whoever ended one just now has let go of what it held.
+            self._look_at_limits(now=True)
+            more, waiting = self._rerouter.settle([one.row for one in waiting])
+            going += more
+        return going, waiting
+
     def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:
         """Where each belongs; those to which no way can be built have failed already."""
         placed: list[tuple[Claimed, Place]] = []
@@ -201,6 +224,8 @@ class Engine:
                 if place is None:
                     place = known[key] = self._dispatcher.place(row)
                 placed.append((row, place))
+            except server_transports.Gone:
+                self._give_back(row)
             except Exception as error:
                 _log.exception("attempt_crashed", extra={"delivery": row.id})
                 self._finish(row, _ours(f"internal error: {type(error).__name__}"), "", clock.now_ms())
@@ -233,6 +258,9 @@ class Engine:
     # --- sending -----------------------------------------------------------------------------
 
     def _transport(self, route: str) -> base.Transport:
+        way = routes.parse(route)
+        if way is not None:
+            return self._servers.get(way.server_id)
         spec = "capture" if route == lanes.ROUTE_TEST else self._settings.delivery
         with self._transports_lock:
             found = self._transports.get(spec)
@@ -242,7 +270,7 @@ class Engine:
             return found
 
     def _send_all(self, worker: Worker) -> None:
-        connections: dict[str, base.Connection] = {}
+        connections: _Kept = {}
         while (job := self._dispatcher.next(worker)) is not None:
             if worker.left:  # so many connections to one destination are no more than are counted
                 worker.left = False
@@ -256,11 +284,30 @@ class Engine:
             finally:
                 learned = self._dispatcher.end(worker, outcome, started)
             if outcome is not None:
-                self._finish(job.claimed, outcome, name, started, learned)
+                goes_on = None
+                if "/" in job.claimed.route:
+                    outcome, goes_on = self._judged(job, outcome)
+                self._finish(job.claimed, outcome, name, started, learned, goes_on)
         _close_all(connections)
         db.close()
 
-    def _attempt(self, job: Job, connections: dict[str, base.Connection]) -> tuple[Outcome | None, str]:
+    def _judged(self, job: Job, outcome: Outcome) -> tuple[Outcome, Next | None]:
+        """The outcome of a sending server with its name in the verdict, and where the delivery goes on."""
+        try:
+            told = self._rerouter.told(job.claimed, outcome)
+            return told, self._rerouter.after(job.claimed, outcome, job.message.uuid.bytes)
+        except db.StoreUnavailable:
+            return outcome, None
+        except Exception:
+            _log.exception("next_server_not_found", extra={"delivery": job.claimed.id})
+            return outcome, None
+
+    def _give_back(self, row: Claimed) -> None:
+        with self._change:
+            self._unstarted.append((row.id, row.fence))
+            self._change.notify_all()
+
+    def _attempt(self, job: Job, connections: _Kept) -> tuple[Outcome | None, str]:
         """Send one message over the thread's connection; None where it was not tried, and is taken care of."""
         row = job.claimed
         with self._change:
@@ -270,32 +317,38 @@ class Engine:
                 self._unstarted.append((row.id, row.fence))
                 return None, ""
         name = ""
+        on_data: Callable[[], None] = functools.partial(self._journal.sending, (row.id, row.fence))
+        metered: Server | None = None
         try:
+            if "/" in row.route and (server := self._rerouter.server(row)) is not None and server.limits:
+                if self._quotas.take(server, self._waiting(server.id) + 1) is not None:
+                    self._give_back(row)
+                    return None, ""
+                metered, on_data = server, _Noting(on_data)
             transport = self._transport(row.route)
             name = transport.name
             message = job.message.rendered(row.id, row.rcpt, row.merge)
-            connection = connections.get(name)
-            if connection is None:
-                connection = connections[name] = transport.open()
+            connection = _kept(connections, transport)
             outcome = connection.send(
-                mail_from=job.mail_from,
-                rcpt=row.rcpt,
-                message=message,
-                on_data=functools.partial(self._journal.sending, (row.id, row.fence)),
-                tls_required=job.tls_required,
+                mail_from=job.mail_from, rcpt=row.rcpt, message=message, on_data=on_data, tls_required=job.tls_required
             )
         except errors.InvalidTemplate as error:
             if self._unmergeable(row, error.message):
                 return None, ""
             outcome = _ours("the outcome of an attempt could not be written")
-        except db.StoreUnavailable:  # the message could not be read; nothing of it was sent
-            with self._change:
-                self._unstarted.append((row.id, row.fence))
+        except (db.StoreUnavailable, server_transports.Gone):  # nothing of the message was sent
+            self._give_back(row)
             return None, ""
         except Exception as error:  # a bug of ours must not lose the message nor the thread
             _log.exception("attempt_crashed", extra={"delivery": row.id})
             outcome = _ours(f"internal error: {type(error).__name__}")
+        finally:
+            if metered is not None and not getattr(on_data, "called", True):
+                self._quotas.refund(metered)
         return outcome, name
+
+    def _waiting(self, server_id: int) -> int:
+        return self._dispatcher.server_state(routing_tables.target_of(server_id)).waiting
 
     def _unmergeable(self, row: Claimed, reason: str) -> bool:
         """End a delivery whose recipient's fields make the template fail each time; False: it could not be written."""
@@ -310,10 +363,16 @@ class Engine:
         return True
 
     def _finish(
-        self, row: Claimed, outcome: Outcome, transport: str, started_ms: int, learned: Learned | None = None
+        self,
+        row: Claimed,
+        outcome: Outcome,
+        transport: str,
+        started_ms: int,
+        learned: Learned | None = None,
+        goes_on: Next | None = None,
     ) -> None:
         surge = learned is not None and learned.surge
-        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms, surge)
+        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms, surge, goes_on)
         self._journal.answered(done.pair, done.dump())
         with self._change:
             self._done.append(done)
@@ -342,9 +401,12 @@ class Engine:
             self._settle(done, [*unstarted, *doubtful], doubtful, put_off)
             if learned:
                 self._draw_conclusions(learned)
-            if self._held and time.monotonic() - ticked > _TICK_S:
+            if time.monotonic() - ticked > _TICK_S:
                 ticked = time.monotonic()
-                self._look_after_queues()
+                with contextlib.suppress(db.StoreUnavailable):
+                    self._quotas.give_back(lambda server_id: self._waiting(server_id) > 0)
+                if self._held:
+                    self._look_after_queues()
             if self._held and time.monotonic() - renewed > RENEW_EVERY_S:
                 renewed = time.monotonic()
                 self._renew()
@@ -481,13 +543,44 @@ class Engine:
         end = time.monotonic() + _CLOSE_S
         for thread in (*self._senders, self._flusher):
             thread.join(max(0.1, end - time.monotonic()))
+        with contextlib.suppress(db.StoreUnavailable):
+            self._quotas.give_back()
         self._journal.close()
 
 
-def _close_all(connections: Mapping[str, base.Connection]) -> None:
-    for connection in connections.values():
+_Kept = dict[str, tuple[base.Transport, base.Connection]]
+"""The connections of one thread, by the names of their transports."""
+
+
+def _kept(connections: _Kept, transport: base.Transport) -> base.Connection:
+    """The thread's connection; another one where the transport was built anew, as when a server was changed."""
+    name = transport.name
+    made, connection = connections.get(name, (None, None))
+    if connection is None or made is not transport:
+        if connection is not None:
+            connection.close()
+        connection = transport.open()
+        connections[name] = (transport, connection)
+    return connection
+
+
+class _Noting:
+    """Calls `on_data` and knows whether it was called."""
+
+    def __init__(self, on_data: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self.called = False
+
+    def __call__(self) -> None:
+        self._on_data()
+        self.called = True
+
+
+def _close_all(connections: _Kept) -> None:
+    for _, connection in connections.values():
         with contextlib.suppress(Exception):
             connection.close()
+    connections.clear()
 
 
 def _ours(reply: str) -> Outcome:

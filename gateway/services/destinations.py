@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway import clock
 from gateway.mail import classify, reply_rules
-from gateway.services import breaker
+from gateway.services import breaker, failover, server_health, shaping
 from gateway.services.lanes import Claimed
 from gateway.services.shaping import Lesson, Limit
 from gateway.transports.outcome import Outcome, Result
@@ -54,6 +54,8 @@ _NOTHING = Learned()
 class Destination:
     """A group of mail exchangers, or a recipient domain with limits of its own, or a smarthost (`single`).
 
+    One with `health` is a sending server of an account, by its name among the limits.
+
     `cap` is the most connections that this process may have. Not safe between threads by itself.
     """
 
@@ -75,6 +77,7 @@ class Destination:
     breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
     seen: dict[int, list[int]] = field(default_factory=dict)  # minute → taken, refused; until it is shared
     asks: bool = False  # it refused something since it was last told what all processes saw
+    health: server_health.Health | None = None
     pause: Limit | None = None
     narrow: Limit | None = None  # the tightest limit of connections or rate
     horizon_ms: dict[bool, int] = field(default_factory=dict)  # by bulk: until when what was put off fills its time
@@ -122,7 +125,12 @@ class Destination:
     def connections(self) -> int:
         """How many this process may have now."""
         most = self.cap if self.single else min(self.cap, int(self.window))
-        return 1 if self.breaker.probing else max(1, min(most, self._few))
+        return 1 if self.probing else max(1, min(most, self._few))
+
+    @property
+    def probing(self) -> bool:
+        """Whether a pause that refusals or failures asked for is over, and the next messages decide."""
+        return self.breaker.probing or (self.health is not None and self.health.probing)
 
     def may_start(self, now_s: float, worker: object | None = None) -> bool:
         """Whether a message may go to it now; over a connection of `worker` where it has one."""
@@ -174,9 +182,10 @@ class Destination:
     def obey(self, limits: Iterable[Limit]) -> None:
         """Take over the limits that hold for it; each is for all processes that deliver and is shared out."""
         self.pause, self.narrow = None, None
-        self._few, interval_s, tripped = 1_000_000, 0.0, False
+        self._few, interval_s, tripped, failed = 1_000_000, 0.0, False, False
         for limit in limits:
             tripped = tripped or limit.rule == breaker.RULE
+            failed = failed or limit.rule == server_health.RULE
             if limit.kind == reply_rules.PAUSE:
                 if self.pause is None or (limit.ends_ms or 1 << 62) > (self.pause.ends_ms or 1 << 62):
                     self.pause = limit
@@ -191,11 +200,24 @@ class Destination:
             self.breaker.paused()
         else:
             self.breaker.resumed()
+        if self.health is not None:
+            if failed:
+                self.health.paused()
+            else:
+                self.health.resumed()
 
     def end(self, worker: object, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
         """Note how an attempt ended and draw the conclusions."""
         began_s = self.running.pop(worker, now_s)
         took_s = now_s - began_s
+        if self.health is not None and not failover.is_internal(outcome):
+            failed = failover.fails(outcome)
+            seconds = self.health.note(failed=failed)
+            if seconds is not None:
+                self._ready_s = now_s + _HOLD_S
+                return Learned(lesson=self._failing(outcome, seconds, started_ms))
+            if failed:
+                return _NOTHING  # it says nothing of how fast it is, nor of its recipients
         if outcome.category == classify.OURS and outcome.code is None:
             return _NOTHING
         answered = outcome.code is not None
@@ -211,6 +233,17 @@ class Destination:
             self.window, self._halved_s = max(1.0, self.window / 2), now_s
         return self._learn(outcome, now_s, started_ms)
 
+    def _failing(self, outcome: Outcome, seconds: int, started_ms: int) -> Lesson:
+        until_ms = clock.now_ms() + 1000 * seconds
+        cause = f"it could not take a message, again and again; the last time: {_said(outcome)}"
+        return Lesson(
+            self.group, server_health.RULE, reply_rules.PAUSE, 0, until_ms, cause, started_ms, scope=shaping.SERVER
+        )
+
+    @property
+    def _scope(self) -> str:
+        return shaping.MX if self.health is None else shaping.SERVER
+
     def _learn(self, outcome: Outcome, now_s: float, started_ms: int) -> Learned:
         refused = outcome.result is Result.BOUNCED and (outcome.code or 0) >= 500
         if not self.group or not (refused or outcome.taken or outcome.result is Result.DEFERRED):
@@ -221,10 +254,7 @@ class Destination:
         if outcome.taken:
             self.breaker.note(refused=False, reply="", host="", at_ms=started_ms)
             return _NOTHING
-        # Whoever waits for this destination may read it: addresses of others are nobody's business.
-        reply = " ".join(_ADDRESS.sub("…", outcome.reply[:4096]).split())[:_REPLY]
-        enhanced = "" if reply.startswith(outcome.enhanced) else outcome.enhanced
-        said = " ".join(part for part in (str(outcome.code or ""), enhanced, reply) if part)
+        said = _said(outcome)
         now_ms = clock.now_ms()
         trip = None
         if refused:
@@ -234,8 +264,9 @@ class Destination:
         if trip is not None:
             self._ready_s = now_s + _HOLD_S
             lesson = Lesson(
-                self.group, breaker.RULE, reply_rules.PAUSE, 0, now_ms + 1000 * trip.seconds, trip.cause, started_ms
-            )
+                self.group, breaker.RULE, reply_rules.PAUSE, 0, now_ms + 1000 * trip.seconds, trip.cause, started_ms,
+                scope=self._scope,
+            )  # fmt: skip
             return Learned(surge, lesson, trip)
         rule = reply_rules.find(outcome.code, outcome.enhanced, outcome.reply)
         if rule is None:
@@ -244,7 +275,17 @@ class Destination:
             self._ready_s = now_s + _HOLD_S
         total = self.connections() * self.processes
         until_ms = now_ms + 1000 * rule.seconds
-        return Learned(surge, Lesson(self.group, rule.name, rule.kind, rule.value, until_ms, said, started_ms, total))
+        lesson = Lesson(
+            self.group, rule.name, rule.kind, rule.value, until_ms, said, started_ms, total, self._scope
+        )  # fmt: skip
+        return Learned(surge, lesson)
+
+
+def _said(outcome: Outcome) -> str:
+    """The reply in one line. Whoever waits for this destination may read it: addresses are nobody's business."""
+    reply = " ".join(_ADDRESS.sub("…", outcome.reply[:4096]).split())[:_REPLY]
+    enhanced = "" if reply.startswith(outcome.enhanced) else outcome.enhanced
+    return " ".join(part for part in (str(outcome.code or ""), enhanced, reply) if part)
 
 
 def _is_trouble(outcome: Outcome) -> bool:

@@ -16,11 +16,13 @@ import orjson
 from gateway import clock, ids
 from gateway.dns import mx_groups
 from gateway.mail import reply_rules
-from gateway.services import shaping
+from gateway.services import server_health, shaping
 from gateway.services.breaker import Minute
 from gateway.services.destinations import Destination, Job, Learned
 from gateway.services.directory import Directory
 from gateway.services.lanes import BATCH, Claimed, PutOff
+from gateway.services.rerouting import State
+from gateway.services.routing_tables import is_server
 from gateway.services.shaping import Limit
 from gateway.transports.base import Transport
 from gateway.transports.outcome import Outcome
@@ -72,7 +74,9 @@ class Dispatcher:
         self._connections, self._processes = connections, processes
         self._transport, self._start = transport, start
         self._lock = threading.Lock()
-        self._directory = Directory(lambda domain: transport("").group(domain), self._found)
+        self._most: dict[str, int | None] = {}  # by server: the connections that its owner allows
+        self._grouping: Transport | None = None  # the last that has a destination for each recipient domain
+        self._directory = Directory(lambda domain: (self._grouping or transport("")).group(domain), self._found)
         self._destinations: dict[tuple[str, str], Destination] = {}
         self._ring: deque[Destination] = deque()  # those with something to send
         self._busy: set[Destination] = set()
@@ -92,7 +96,9 @@ class Dispatcher:
         transport = self._transport(row.route)
         domain = row.rcpt.rpartition("@")[2].lower()
         if transport.single:
-            return self._destination(transport.group(domain), domain, single=True)
+            most = getattr(transport, "connections", None)
+            return self._destination(transport.group(domain), domain, single=True, most=most)
+        self._grouping = transport
         group = self._directory.group(domain)
         return domain if group is None else self._destination(group, domain, single=False)
 
@@ -173,8 +179,24 @@ class Dispatcher:
         else:
             self._enqueue(place, job)
 
-    def _destination(self, group: str, domain: str, *, single: bool) -> Destination:
+    def server_state(self, target: str) -> State:
+        """What is known of a sending server, by its name among the limits."""
         with self._lock:
+            place = self._destinations.get((target, ""))
+            pauses = [one for one in self._limits.get((shaping.SERVER, target), ()) if one.kind == reply_rules.PAUSE]
+            pause = max(pauses, key=lambda one: one.ends_ms or 1 << 62, default=None)
+            if place is None:
+                return State(pause)
+            return State(pause, place.probing, place.waiting + (len(place.running) if place.probing else 0))
+
+    def _destination(self, group: str, domain: str, *, single: bool, most: int | None = None) -> Destination:
+        with self._lock:
+            if self._most.get(group) != most:
+                self._most[group] = most
+                for place in self._destinations.values():
+                    if place.group == group:
+                        place.share(self._processes, self._cap(group, single=single))
+                        place.obey(self._limits_of(place))
             return self._destination_locked(group, domain, single=single)
 
     def _destination_locked(self, group: str, domain: str, *, single: bool) -> Destination:
@@ -182,14 +204,18 @@ class Dispatcher:
         found = self._destinations.get((group, own))
         if found is None:
             cap = self._cap(group, single=single)
-            found = Destination(group, own, single, cap, self._processes, used_s=time.monotonic())
+            health = server_health.Health() if is_server(group) else None
+            found = Destination(group, own, single, cap, self._processes, used_s=time.monotonic(), health=health)
             found.obey(self._limits_of(found))
             self._destinations[(group, own)] = found
         return found
 
     def _cap(self, group: str, *, single: bool) -> int:
         """The connections of this process: its share of the destination's, but never none; all those of a relay."""
-        return self._connections if single else max(1, mx_groups.manners(group).connections // self._processes)
+        if not single:
+            return max(1, mx_groups.manners(group).connections // self._processes)
+        most = self._most.get(group)
+        return self._connections if most is None else max(1, min(self._connections, most // self._processes))
 
     def _enqueue(self, place: Destination, job: Job) -> None:
         place.append(job)
@@ -233,6 +259,9 @@ class Dispatcher:
         """Why a delivery does not go on now, if so."""
         if isinstance(place, Destination) and place.pause is not None:
             ends_ms = place.pause.ends_ms
+            if place.health is not None and (ends_ms is None or ends_ms > now_ms):
+                # Claimed again, it goes over the next server of its rule.
+                return _put_off(row, now_ms, now_ms, place.pause.cause, place.pause, ends_ms)
             if ends_ms is None or ends_ms > now_ms:
                 left_ms = shaping.STEP_MS if ends_ms is None else ends_ms - now_ms
                 due_ms = now_ms + min(left_ms + _jittered(min(left_ms, 5000)), _step_ms())
@@ -493,7 +522,8 @@ class Dispatcher:
                     place.breaker.share(minutes)
 
     def _limits_of(self, place: Destination) -> list[Limit]:
-        mine = self._limits.get((shaping.MX, place.group), []) if place.group else []
+        scope = shaping.SERVER if place.health is not None else shaping.MX
+        mine = self._limits.get((scope, place.group), []) if place.group else []
         return [*mine, *(self._limits.get((shaping.DOMAIN, place.domain), []) if place.domain else [])]
 
     def close(self) -> list[Claimed]:

@@ -80,6 +80,8 @@ def fate(one: Fate) -> str:
             return f"is being tried now, attempt {one.attempt_count + 1}, by a worker whose lease ends at {lease}"
         case DeliveryState.DEFERRED:
             text = f"was put off after attempt {one.attempt_count}{_by(one)}{_because(reason)}"
+            if one.telling is not None and (other := one.telling.data.get("failover")):
+                return f"{text}, and goes on over {other} now{_standing_still(one)}"
             if _doubtful(one):
                 text = f"may have arrived: nobody knows what became of attempt {one.attempt_count}{_by(one)}"
                 text += _because(reason)
@@ -113,7 +115,7 @@ def _delivered(one: Fate) -> str:
     """What became of it in the words of the next hop; what was captured or dropped went nowhere."""
     last = one.attempts[-1] if one.attempts else None
     when = _when(one, EventKind.DELIVERED)
-    if last is not None and last.transport == "capture":
+    if last is not None and last.transport.partition(":")[0] == "capture":
         return f"was captured at attempt {one.attempt_count}{when} and not sent"
     if last is not None and last.transport == "null":
         return f"was thrown away at attempt {one.attempt_count}{when}, as the null transport does, and not sent"
@@ -185,8 +187,18 @@ def _by(one: Fate) -> str:
     last = one.attempts[-1] if one.attempts else None
     if last is None:
         return ""
+    text = ""
     if last.remote:
-        return f" by {last.remote}" if one.state is not DeliveryState.DELIVERED else f" at {last.remote}"
+        text = f" by {last.remote}" if one.state is not DeliveryState.DELIVERED else f" at {last.remote}"
+    return text + _over(last)
+
+
+def _over(attempt: AttemptRow) -> str:
+    """The sending server of the account, where it went over one."""
+    for verdict in attempt.verdicts:
+        if verdict.gate == "route" and verdict.details.get("server"):
+            rule = f" by the rule {verdict.rule}" if verdict.rule not in ("", "no_rule", "request") else ""
+            return f" over {verdict.details['server']}{rule}"
     return ""
 
 

@@ -59,6 +59,19 @@ def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str, int]) -> int
     return int(found[0][0])
 
 
+def move(tx: db.Transaction, delivery_id: int, route: str) -> None:
+    """Put a live delivery into the lane of another route, which is else the same."""
+    found = tx.rows(
+        "SELECT l.account_id, l.domain_id, l.stream, l.endpoint_id, l.route FROM delivery d"
+        " JOIN lane l ON l.id = d.lane_id WHERE d.id = ?",
+        (delivery_id,),
+    )
+    for account_id, domain_id, stream, own, before in found:
+        if before != route:
+            lane = find_or_make(tx, (account_id, domain_id, stream, route, own))
+            tx.execute("UPDATE delivery SET lane_id = ? WHERE id = ?", (lane, delivery_id))
+
+
 @dataclass(slots=True)
 class Claimed:
     """A delivery that this process holds until `lease_ms`."""
@@ -77,6 +90,7 @@ class Claimed:
     lease_ms: int
     was: DeliveryState  # CLAIMED: its last holder vanished while it held it
     is_bulk: bool = False
+    passed: tuple[str, ...] = ()  # sending servers passed over on the way to the one of the route, and why
 
 
 class Rounds:

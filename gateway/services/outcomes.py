@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from gateway import clock, config
-from gateway.services import ledger, retries, strikes, suppression_rules
+from gateway import clock, config, jobs
+from gateway.services import lanes, ledger, retries, strikes, suppression_rules
 from gateway.services.ledger import Fact
+from gateway.services.routes import Next
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
@@ -29,6 +30,7 @@ class Done:
     """The end of one attempt at the delivery `id` under the claim `fence`.
 
     `surge`: its host refuses everybody just now, so that the refusal says nothing about the recipient.
+    `next`: the refusal was meant for us, and another sending server may take it.
     """
 
     id: int
@@ -38,6 +40,7 @@ class Done:
     started_ms: int
     ms: int
     surge: bool = False
+    next: Next | None = None
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -46,8 +49,10 @@ class Done:
     def dump(self) -> bytes:
         """One line for the journal; the dialogue stays out, it is only for people."""
         fields = {name: value for name in _JOURNALLED if not _is_empty(value := getattr(self.outcome, name))}
-        surge = {"u": True} if self.surge else {}
-        return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms, **surge})
+        more: dict[str, Any] = {"u": True} if self.surge else {}
+        if self.next is not None:
+            more["n"] = dataclasses.astuple(self.next)
+        return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms, **more})
 
     @classmethod
     def parse(cls, pair: tuple[int, int], line: bytes) -> Done:
@@ -55,7 +60,8 @@ class Done:
         said = found["o"]
         said |= {"result": Result(said["result"]), "verdicts": tuple(said.get("verdicts", ()))}
         outcome = Outcome(**said)
-        return cls(*pair, outcome, found["t"], found["s"], found["m"], found.get("u", False))
+        goes_on = Next(*found["n"]) if "n" in found else None
+        return cls(*pair, outcome, found["t"], found["s"], found["m"], found.get("u", False), goes_on)
 
     def bare(self) -> Done:
         """The same fate without the remote's words, which may be what cannot be stored."""
@@ -134,6 +140,10 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
             taken[state].append(row.id)
         else:
             _move(tx, row.id, state, due_ms)
+            if one.next is not None and due_ms is not None:
+                lanes.move(tx, row.id, one.next.route)
+                if one.next.at_once:
+                    tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
         if kind in (EventKind.BOUNCED, EventKind.FAILED):
             _draw_conclusions(tx, one, row, bounced=kind is EventKind.BOUNCED)
         if kind is not None:
@@ -200,13 +210,18 @@ def _decide(one: Done, row: _Row, now: int) -> tuple[DeliveryState, int | None, 
     if outcome.result is Result.HANDED_OVER:
         return DeliveryState.HANDED_OVER, None, None, data
     data["reason"] = outcome.reply[:1000]
-    if outcome.result is Result.BOUNCED:
+    if one.next is not None and one.next.at_once and now <= row.expires_ms:
+        data |= {"until_ms": now, "failover": one.next.server}
+        return DeliveryState.DEFERRED, now, EventKind.DEFERRED, data
+    if outcome.result is Result.BOUNCED and one.next is None:
         return DeliveryState.BOUNCED, None, EventKind.BOUNCED, data
     if outcome.result is Result.IN_DOUBT:
         data["in_doubt"] = True
         if config.settings().in_doubt == "hold":
             return DeliveryState.HELD, max(row.expires_ms, now), EventKind.QUEUED, data
-    due = retries.next_due_ms(attempts=row.attempts + 1, now_ms=now, asked_s=outcome.retry_after)
+    # The servers of a rule that failed one after the other made one attempt together.
+    tried = row.attempts + 1 if one.next is None else -(-(row.attempts + 1) // one.next.size)
+    due = retries.next_due_ms(attempts=tried, now_ms=now, asked_s=outcome.retry_after)
     if due > row.expires_ms:
         data["gave_up"] = "time used up"
         return DeliveryState.FAILED, None, EventKind.FAILED, data

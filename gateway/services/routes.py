@@ -65,6 +65,19 @@ class Choice:
         return Way(self.basis, self.server.id).route
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The route that a delivery belongs to after an attempt; `size` is how many servers its rule has.
+
+    `at_once`: `server` is tried now and not at the time of the next attempt.
+    """
+
+    route: str
+    at_once: bool = False
+    server: str = ""
+    size: int = 1
+
+
 Judge = Callable[[Server], Obstacle | None]
 
 

@@ -74,6 +74,11 @@ def of(account_id: int) -> Table | None:
     return _tables.get(account_id)
 
 
+def fresh(account_id: int) -> Table | None:
+    """As `of`, read just now."""
+    return _tables.reload(account_id)
+
+
 def forget() -> None:
     _tables.forget()
 
@@ -81,6 +86,10 @@ def forget() -> None:
 def target_of(server_id: int) -> str:
     """The name of a server among the limits: no host is called so."""
     return f"srv:{server_id}"
+
+
+def is_server(target: str) -> bool:
+    return target.startswith("srv:")
 
 
 def parse_targets(stored: str) -> tuple[Target, ...]:

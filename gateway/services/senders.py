@@ -34,6 +34,11 @@ class Recent(Generic[K, V]):
         now = clock.now_ms()
         if found is not None and 0 <= now - found[0] < self._trust_ms:
             return found[1]
+        return self.reload(key)
+
+    def reload(self, key: K) -> V:
+        """The value as it is now."""
+        now = clock.now_ms()
         value = self._load(key)
         with self._lock:
             if len(self._known) >= self._size:

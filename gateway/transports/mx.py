@@ -87,6 +87,14 @@ class Direct:
     def open(self) -> DirectConnection:
         return DirectConnection(self)
 
+    def check(self, domain: str) -> Outcome:
+        """Whether an exchanger of `domain` answers; nothing is sent."""
+        try:
+            way = self.way(domain)
+        except NoRoute as nowhere:
+            return nowhere.outcome
+        return SmtpConnection(lambda: self.targets(domain, way), self.options, self.reach).check()
+
     def exchangers(self, domain: str) -> tuple[MxHost, ...]:
         """Where mail for `domain` goes, best first; the domain itself without MX records. Raises `NoRoute`."""
         return self._exchangers(domain)[0]

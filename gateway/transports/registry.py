@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from gateway.config import Settings
 from gateway.transports import mta_sts
@@ -18,6 +19,7 @@ from gateway.transports.resend import Resend
 from gateway.transports.sendgrid import Sendgrid
 from gateway.transports.ses import Ses
 from gateway.transports.smarthost import Smarthost
+from gateway.transports.smtp_options import Timeouts
 
 PROVIDERS = {provider.kind: provider for provider in (Ses, Mailgun, Sendgrid, Resend)}
 """By the word for the kind of a sending server."""
@@ -77,3 +79,46 @@ def build_provider(
     provider = made(fields, name=name, allow=settings.delivery_allow, seconds=fields.seconds(), reports=reports)
     fields.finish()
     return provider
+
+
+def build_server(
+    kind: str,
+    config: Mapping[str, Any],
+    credentials: Mapping[str, str],
+    settings: Settings,
+    store: Store,
+    *,
+    name: str = "",
+    reports: bool = False,
+    policies: mta_sts.Store | None = None,
+) -> Transport:
+    """The transport of a tenant's sending server of that kind; ValueError for a kind that there is not.
+
+    `name` and `reports` are as for `build_provider`. Private addresses are reached only where COMMANDPOST_DELIVERY_ALLOW has them.
+    """
+    if kind == "capture":
+        return Capture(store)
+    if kind == "mx":
+        return build("direct", settings, store, policies=policies)
+    if kind == "smtp":
+        return _relay(config, credentials, settings)
+    return build_provider(kind, config, credentials, settings, name=name, reports=reports)
+
+
+def _relay(config: Mapping[str, Any], credentials: Mapping[str, str], settings: Settings) -> Smarthost:
+    tls = config.get("tls", "opportunistic")
+    host = f"[{config['host']}]" if ":" in config["host"] else config["host"]
+    login = ":".join(quote(credentials[name], safe="") for name in ("username", "password") if name in credentials)
+    port = config.get("port") or (465 if tls == "implicit" else 587)
+    usual = Timeouts()
+    seconds = config.get("timeout") or usual.end
+    return Smarthost(
+        f"{'smtps' if tls == 'implicit' else 'smtp'}://{login}{'@' if login else ''}{host}:{port}",
+        hostname=settings.hostname,
+        tls="opportunistic" if tls == "implicit" else tls,
+        allow=settings.delivery_allow,
+        timeouts=Timeouts(
+            connect=min(usual.connect, seconds), greeting=min(usual.greeting, seconds),
+            command=min(usual.command, seconds), data=min(usual.data, seconds), end=seconds,
+        ),
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from gateway.config import Networks
 from gateway.dns.resolver import DnsUnavailable, resolver
 from gateway.transports.destination import Target, no_route
-from gateway.transports.outcome import Result
+from gateway.transports.outcome import Outcome, Result
 from gateway.transports.public_address import is_reachable
 from gateway.transports.smtp_connection import SmtpConnection
 from gateway.transports.smtp_options import Options, Timeouts, Tls
@@ -62,6 +62,10 @@ class Smarthost:
 
     def open(self) -> SmtpConnection:
         return SmtpConnection(self._targets, self.options)
+
+    def check(self) -> Outcome:
+        """Whether the relay answers and takes the login; nothing is sent."""
+        return self.open().check()
 
     def _targets(self) -> Iterator[Target]:
         try:

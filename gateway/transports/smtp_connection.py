@@ -76,6 +76,17 @@ class SmtpConnection:
             kept = False
             busy[client.target.address] = outcome
 
+    def check(self) -> Outcome:
+        """Connect, greet, encrypt and log in as for a message, and leave; DELIVERED: it would take messages."""
+        client = self._open(False, {})
+        if isinstance(client, Outcome):
+            return client
+        outcome = client.outcome(Result.DELIVERED, why="the server answers and takes our login")
+        if not self._options.user:
+            outcome = replace(outcome, reply="the server answers")
+        client.leave()
+        return outcome
+
     def close(self) -> None:
         if self._client is not None:
             client, self._client = self._client, None
