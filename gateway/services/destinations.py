@@ -210,7 +210,7 @@ class Destination:
         """Note how an attempt ended and draw the conclusions."""
         began_s = self.running.pop(worker, now_s)
         took_s = now_s - began_s
-        if self.health is not None and not failover.is_internal(outcome):
+        if self.health is not None:
             failed = failover.fails(outcome)
             seconds = self.health.note(failed=failed)
             if seconds is not None:

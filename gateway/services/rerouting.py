@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from gateway import clock, ids
-from gateway.services import failover, routes, routing_tables, server_kinds, shaping
+from gateway.services import routes, routing_tables, server_kinds, shaping
 from gateway.services.lanes import ROUTE_DEFAULT, Claimed, PutOff
 from gateway.services.routes import Choice, Judge, Next, Obstacle, Way
 from gateway.services.routing_tables import Server, Table, target_of
@@ -66,9 +66,8 @@ class Rerouter:
         if outcome.result is Result.IN_DOUBT:
             # It may have arrived: another server would not know it for the same.
             return Next(Way(routes.ONLY, way.server_id).route)
-        table = routing_tables.of(row.account_id)
-        server = table.servers.get(way.server_id) if table is not None else None
-        if table is None or (server is not None and server.kind == server_kinds.MX) or not failover.moves(outcome):
+        table = routing_tables.of(row.account_id) if outcome.ours_to_move else None
+        if table is None:
             return None
         ordered = routes.order(routes.shares_of(table, way), routes.seed_of(message_uuid, row.rcpt))
         at = next((at for at, one in enumerate(ordered) if one.id == way.server_id), -1)

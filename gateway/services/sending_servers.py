@@ -10,9 +10,11 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids, vault
-from gateway.services import routing_tables, server_kinds, server_usage, waiting_routes
+from gateway import config as config_
+from gateway.services import captures, routing_tables, server_kinds, server_usage, waiting_routes
 from gateway.services.identity import Caller
 from gateway.services.server_usage import SPAN_WORDS
+from gateway.transports import registry
 from models import database as db
 
 PREFIX = "srv"
@@ -86,9 +88,10 @@ def create(
         quotas or {},
         faults,
     )
-    values["config"] = orjson.dumps(server_kinds.read_config(word, config or {}, faults)).decode()
+    options = server_kinds.read_config(word, config or {}, faults)
     secrets = server_kinds.read_credentials(word, credentials or {}, faults)
-    _refuse(faults)
+    _try(word, options, secrets, faults)
+    values["config"] = orjson.dumps(options).decode()
     uuid, now = ids.new_uuid(), clock.now_ms()
     values |= {
         "uuid": uuid.bytes, "account_id": caller.account_id, "kind": word, "credentials": _sealed(secrets, uuid),
@@ -146,12 +149,14 @@ def update(*, caller: Caller, server_id: str, changes: Mapping[str, Any]) -> Sen
     server = find(caller=caller, server_id=server_id)
     faults: list[dict[str, str]] = []
     values = _checked(changes, changes.get("quotas") or {}, faults)
+    options = server.config
     if changes.get("config") is not None:
-        values["config"] = orjson.dumps(server_kinds.read_config(server.kind, changes["config"], faults)).decode()
+        options = server_kinds.read_config(server.kind, changes["config"], faults)
+        values["config"] = orjson.dumps(options).decode()
     secrets = changes.get("credentials") or {}
-    if secrets:
-        server_kinds.read_credentials(server.kind, secrets, faults, dict.fromkeys(server.secrets, "set"))
-    _refuse(faults)
+    known = opened(server.id)
+    whole = server_kinds.read_credentials(server.kind, secrets, faults, known[1] if known is not None else {})
+    _try(server.kind, options, whole, faults)
 
     def work(tx: db.Transaction) -> None:
         taken = _lock_names(tx, caller.account_id)
@@ -267,7 +272,13 @@ def _checked(
     return values
 
 
-def _refuse(faults: list[dict[str, str]]) -> None:
+def _try(kind: str, options: Mapping[str, Any], secrets: Mapping[str, str], faults: list[dict[str, str]]) -> None:
+    """Refuse what is wrong so far, or what the transport itself finds wrong with options and credentials."""
+    if not faults:
+        try:
+            registry.build_server(kind, options, secrets, config_.settings(), captures.store)
+        except ValueError as error:
+            faults.append(server_kinds.fault_of(kind, error))
     if faults:
         raise errors.InvalidFields(faults[0]["message"] + ".", fields=faults)
 

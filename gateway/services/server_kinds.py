@@ -113,7 +113,7 @@ KINDS = {
                 "port": Option(_number(1, 65_535)),
                 "tls": Option(_choice(*TLS_WORDS), default="opportunistic"),
                 "connections": _CONNECTIONS,
-                "timeout": Option(_number(1, 600)),
+                "timeout": _SECONDS,
             },
             {"username": False, "password": False},
         ),
@@ -170,6 +170,13 @@ def kind_of(word: str) -> str | None:
     """The kind that a word names, by its own name or another that is in use (`amazon-ses`); None for any other."""
     text = word.strip().lower()
     return text if text in KINDS else _ALIASES.get(text)
+
+
+def fault_of(kind: str, error: ValueError) -> dict[str, str]:
+    """The fault in a transport's own words for what it cannot use, which begin with the field."""
+    name, _, why = str(error).partition(": ")
+    part = "credentials" if name in KINDS[kind].secrets else "config"
+    return _fault(part, name, why) if why else {"field": "config", "message": str(error)[:300]}
 
 
 def provider_word(kind: str) -> str:

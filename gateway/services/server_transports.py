@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from gateway import config
-from gateway.services import captures, routing_tables, sending_servers, tls_policies
+from gateway.services import captures, failover, routing_tables, sending_servers, tls_policies
 from gateway.services.senders import Recent
 from gateway.transports import base, registry
 from models import database as db
@@ -33,7 +33,8 @@ class ServerTransport:
         return self.target or self.inner.group(domain)
 
     def open(self) -> base.Connection:
-        return self.inner.open()
+        opened = self.inner.open()
+        return failover.RelayConnection(opened) if self.name.startswith("smtp:") else opened
 
 
 class Transports:

@@ -94,7 +94,8 @@ def build_server(
 ) -> Transport:
     """The transport of a tenant's sending server of that kind; ValueError for a kind that there is not.
 
-    `name` and `reports` are as for `build_provider`. Private addresses are reached only where COMMANDPOST_DELIVERY_ALLOW has them.
+    `name` and `reports` are as for `build_provider`. Private addresses are reached only where
+    COMMANDPOST_DELIVERY_ALLOW has them.
     """
     if kind == "capture":
         return Capture(store)

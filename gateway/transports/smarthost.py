@@ -64,7 +64,7 @@ class Smarthost:
         return SmtpConnection(self._targets, self.options)
 
     def check(self) -> Outcome:
-        """Whether the relay answers and takes the login; nothing is sent."""
+        """Connect and log in; DELIVERED: it would take a message. Nothing is sent."""
         return self.open().check()
 
     def _targets(self) -> Iterator[Target]:
