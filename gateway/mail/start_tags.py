@@ -8,7 +8,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from html.entities import html5
 from typing import Any
 
@@ -22,6 +23,7 @@ except ImportError:  # no wheel for this platform: the scanner below finds the s
 LINKS = ("a", "area")
 
 _NAME = re.compile(r"<([a-zA-Z][^\s/>]*)")
+_END_NAME = re.compile(r"</([a-zA-Z][^\s/>]*)")
 _ATTRIBUTE = re.compile(
     r"[\s/]*+(?:(?P<end>>)|(?P<name>[^\s/>][^\s/>=]*+)(?:\s*+=\s*+"
     r"(?:\"(?P<double>[^\"]*+)(?P<closed>\"?)|'(?P<single>[^']*+)(?P<closed2>'?)|(?P<bare>[^\s>]*+)))?+)"
@@ -88,9 +90,37 @@ def _places(text: str) -> list[int]:
 
 def _scanned(text: str) -> Iterator[int]:
     """The same by the rules of the HTML standard (§13.2.5), as far as mail needs them."""
+    for token in tokens(text):
+        if token.kind is Kind.START and token.name in LINKS and "href" in token.attributes:
+            yield token.start
+
+
+class Kind(Enum):
+    START = 1
+    END = 2
+    TEXT = 3
+    COMMENT = 4  # and declarations
+    RAW = 5  # what stands inside `style`, `script` and the like
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the text from `start` to `end`; `name` in lower case, of the element around a RAW."""
+
+    kind: Kind
+    start: int
+    end: int
+    name: str = ""
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The pieces of an HTML text in their order, in time that grows with its length; a broken end is left out."""
     at = 0
     while (found := _MARKUP.search(text, at)) is not None:
         start = found.start()
+        if start > at:
+            yield Token(Kind.TEXT, at, start)
         if text.startswith("<!--", start):
             if text.startswith((">", "->"), start + 4):
                 at = text.index(">", start) + 1
@@ -99,28 +129,33 @@ def _scanned(text: str) -> Iterator[int]:
             if end is None:
                 return
             at = end.end()
+            yield Token(Kind.COMMENT, start, at)
         elif text[start + 1] in "!?" or not text[start + 1 : start + 3].lstrip("/")[:1].isalpha():
             at = text.find(">", start) + 1
             if not at:
                 return
+            yield Token(Kind.COMMENT, start, at)
         else:
             closing = text[start + 1] == "/"
-            attributes, end_at = _attributes(text, start)
-            if end_at < 0:
+            attributes, at = _attributes(text, start)
+            if at < 0:
                 return
-            at = end_at
             if closing:
+                yield Token(Kind.END, start, at, _END_NAME.match(text, start)[1].lower())  # type: ignore[index]
                 continue
             name = _NAME.match(text, start)[1].lower()  # type: ignore[index]
-            if name in LINKS and "href" in attributes:
-                yield start
-            elif name in _RAW:
+            yield Token(Kind.START, start, at, name, attributes)
+            if name in _RAW:
                 after = _RAW[name].search(text, at)
                 if after is None:
                     return
+                if after.start() > at:
+                    yield Token(Kind.RAW, at, after.start(), name)
                 at = after.start()
             elif name == "plaintext":
                 return
+    if at < len(text):
+        yield Token(Kind.TEXT, at, len(text))
 
 
 def _attributes(text: str, place: int) -> tuple[dict[str, Attribute], int]:
