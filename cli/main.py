@@ -32,6 +32,7 @@ _COMMANDS = {
     "inbound": ("cli.inbound", "inbound", "Inbound mail that was kept for inspection."),
     "explain": ("cli.explain", "explain", "Why a message went where it went."),
     "queue": ("cli.queue", "queue", "Deliveries held for a person."),
+    "campaign": ("cli.campaigns", "campaign", "Campaigns."),
     "limit": ("cli.limits", "limit", "Limits on destinations."),
     "import": ("cli.imports", "import_", "Bring over what clients of another installation hold."),
     "bench": ("cli.bench", "bench", "Measure this machine with a whole installation."),

@@ -408,6 +408,27 @@ class ServerLimitReached(GatewayError):
     message = "The account can have no more sending servers or routing rules."
 
 
+class CampaignNotFound(NotFound):
+    slug = "campaign_not_found"
+    message = "There is no such campaign."
+
+
+class CampaignState(GatewayError):
+    """What is asked for cannot be done with a campaign in its state; `state` names it."""
+
+    slug = "campaign_state"
+    status = 409
+    message = "The campaign cannot do this now."
+
+
+class AudienceEmpty(GatewayError):
+    """The list or segment has nobody who may be written to."""
+
+    slug = "audience_empty"
+    status = 409
+    message = "Nobody in the audience can be written to."
+
+
 class LimitNotFound(NotFound):
     slug = "limit_not_found"
     message = "There is no such limit."

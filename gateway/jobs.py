@@ -20,6 +20,8 @@ HITS = "hits"
 AUDIT = "audit"
 ENGAGEMENT = "engagement"
 CONFIRM = "confirm"
+CAMPAIGNS = "campaigns"
+AUTOMATIONS = "automations"
 
 _log = logging.getLogger("commandpost.jobs")
 _ringer: Callable[[str], None] | None = None

@@ -43,6 +43,7 @@ def up(migrator, db):
         launched_ms = BigIntegerField(null=True)
         paused_ms = BigIntegerField(null=True)
         ended_ms = BigIntegerField(null=True)
+        deleted_ms = BigIntegerField(null=True)
 
         class Meta:
             database = db

@@ -29,6 +29,7 @@ class Campaign(Model):
     launched_ms = pw.BigIntegerField(null=True)
     paused_ms = pw.BigIntegerField(null=True)  # since when it stands still
     ended_ms = pw.BigIntegerField(null=True)
+    deleted_ms = pw.BigIntegerField(null=True)  # its number names what it sent, so it is never another's
 
     class Meta:
         indexes = ((("account_id", "id"), False), (("account_id", "state", "id"), False))

@@ -7,6 +7,7 @@ import time
 from gateway import clock
 from gateway.services import (
     audit_chain,
+    campaign_launches,
     contents,
     destination_past,
     engagement,
@@ -63,6 +64,7 @@ def sweep(seconds: float) -> int:
         expired.collect,
         erasures.collect,
         audit_chain.collect,
+        campaign_launches.collect,
     ):
         more = True
         while more and time.monotonic() < end:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway import clock, ids, jobs
+from gateway import clock, config, ids, jobs
 from models import database as db
 from models.vocabulary import DeliveryState, LaneKind, Stream
 
@@ -39,7 +39,9 @@ def lane_id(*, account_id: int, domain_id: int, stream: Stream, route: str, own:
     key = (account_id, domain_id, int(stream), route, own)
     known = _known.get(key)
     if known is None:
-        known = _known[key] = db.in_transaction(lambda tx: find_or_make(tx, key))
+        known = db.in_transaction(lambda tx: find_or_make(tx, key))
+        if not own:  # the others are there for good
+            _known[key] = known
     return known
 
 
@@ -239,11 +241,23 @@ def claim(
                 f"UPDATE delivery SET state = ?, due_ms = ?, fence = fence + 1, waiting = NULL WHERE id IN ({marks})",
                 (int(DeliveryState.CLAIMED), lease, *(row.id for row in taken)),
             )
+            _give_time(tx, taken, now)
             if journal_claim is not None:
                 journal_claim([(row.id, row.fence) for row in taken], lease)
         return taken
 
     return db.in_transaction(work)
+
+
+def _give_time(tx: db.Transaction, taken: Sequence[Claimed], now: int) -> None:
+    """Let bulk mail that stood still until its time to keep trying was over be tried as long as any other."""
+    late = [row for row in taken if row.is_bulk and not row.attempts and row.expires_ms < now]
+    if late:
+        expires_ms = now + config.settings().bulk_hours * clock.HOUR_MS
+        marks = ",".join("?" * len(late))
+        tx.execute(f"UPDATE delivery SET expires_ms = ? WHERE id IN ({marks})", (expires_ms, *(row.id for row in late)))
+        for row in late:
+            row.expires_ms = expires_ms
 
 
 def renew(held: Sequence[tuple[int, int]], lease_ms: int) -> set[tuple[int, int]]:
