@@ -51,9 +51,9 @@ def launch(*, caller: Caller | None, campaign: Campaign) -> Campaign:
     draft = letters.draft(letter, list_id=campaign.list_id, metered=True, own_lane=campaign.id, origin=campaign.origin)
     try:
         ready = messages.make_ready(sender, draft)
-        first = ready.prepared.first
+        first = ready.entry.gated.first
         if first is not None:
-            _try_out(ready.prepared.draft, first.email, first.fields)
+            _try_out(ready.entry.draft, first.email, first.fields)
         db.in_transaction(lambda tx: _launch(tx, caller, campaign, ready))
     except errors.ListUnusable:
         raise errors.AudienceEmpty() from None

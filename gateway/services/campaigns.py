@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids, jobs
-from gateway.services import campaign_states, expansions, identity, lanes, letters, references, senders, tallies
+from gateway.services import audit, campaign_states, expansions, identity, lanes, letters, references, senders, tallies
 from gateway.services.identity import Caller
 from gateway.services.letters import Letter
 from models import database as db
@@ -75,7 +75,7 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Campaign:
     `InvalidTemplate`, `NotAllowed`, `DomainNotVerified`; scheduled also `DomainNotActive`.
     """
     letter = letters.read(caller, given)
-    name, list_id = _name(given.get("name")), _audience(caller, given)
+    name, list_id = _name(given.get("name")), references.audience(caller, given)
     domain_id = letters.domain_of(caller, letter)
     scheduled_ms = given.get("scheduled_at")
     state = CAMPAIGN_DRAFT
@@ -93,6 +93,10 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Campaign:
                 uuid.bytes, caller.account_id, domain_id, caller.live, name, state, orjson.dumps(letter).decode(),
                 list_id, scheduled_ms, scheduled_ms, now, now,
             ),
+        )  # fmt: skip
+        audit.record(
+            tx, caller=caller, action="campaign.create", what=f"campaign:{ids.public_id('cmp', uuid)}",
+            after={"name": name, "state": state, "scheduled_ms": scheduled_ms},
         )  # fmt: skip
         _ring(tx, scheduled_ms)
 
@@ -153,7 +157,7 @@ def update(*, caller: Caller, campaign: Campaign, given: Mapping[str, Any]) -> C
     if "name" in given:
         values["name"] = _name(given["name"])
     if given.get("list_id") is not None or given.get("segment_id") is not None:
-        values["list_id"] = _audience(caller, given)
+        values["list_id"] = references.audience(caller, given)
     action = campaign_states.CHANGE
     if "scheduled_at" in given:
         scheduled_ms = given["scheduled_at"]
@@ -277,15 +281,13 @@ def change(tx: db.Transaction, caller: Caller | None, campaign: Campaign, action
     columns = {"state": state, "updated_ms": clock.now_ms(), **values}
     sets = ", ".join(f"{name} = ?" for name in columns)
     tx.execute(f"UPDATE campaign SET {sets} WHERE id = ?", (*columns.values(), campaign.id))
-
-
-def origin_of(account_id: int, campaign_id: str) -> str | None:
-    """What the messages of the account's campaign bear; None for one that is not there."""
-    uuid = ids.uuid_of("cmp", campaign_id)
-    rows = db.rows(
-        "SELECT id FROM campaign WHERE uuid = ? AND account_id = ?", (uuid.bytes if uuid else b"", account_id)
-    )
-    return tallies.name(tallies.CAMPAIGN, rows[0][0]) if rows else None
+    told = ("name", "scheduled_ms", "cause")
+    audit.record(
+        tx, caller=caller, action=f"campaign.{action}", what=f"campaign:{campaign.public_id}",
+        before={"state": found[0][0], **{name: getattr(campaign, name) for name in told}},
+        after={"state": state, **{name: values.get(name, getattr(campaign, name)) for name in told}},
+        account_id=campaign.account_id,
+    )  # fmt: skip
 
 
 def due(now_ms: int, *, most: int) -> list[Campaign]:
@@ -327,16 +329,6 @@ def _name(value: Any) -> str:
         text = f"Should have 1 to {NAME_LENGTH} printable characters."
         raise errors.InvalidFields(f"name: {text}", fields=[{"field": "name", "message": text}])
     return name
-
-
-def _audience(caller: Caller, given: Mapping[str, Any]) -> int:
-    named = [name for name in ("list_id", "segment_id") if given.get(name) is not None]
-    if len(named) != 1:
-        text = "Should be given, or segment_id, and not both."
-        raise errors.InvalidFields(f"list_id: {text}", fields=[{"field": "list_id", "message": text}])
-    field = named[0]
-    prefixes = ("seg",) if field == "segment_id" else ("lst",)
-    return references.number(caller.account_id, given[field], prefixes=prefixes, table="mail_list", field=field)
 
 
 def _ring(tx: db.Transaction, due_ms: int | None) -> None:

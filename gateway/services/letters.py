@@ -192,7 +192,7 @@ def _body(caller: Caller, field: str, value: Any, faults: _Faults) -> str:
 
 
 def _template(caller: Caller, field: str, value: Any, faults: _Faults) -> int:
-    return references.number(caller.account_id, value, prefixes=("tpl",), table="template", field=field)
+    return references.template(caller, value, field=field)
 
 
 def _variables(caller: Caller, field: str, value: Any, faults: _Faults) -> dict[str, Any]:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from gateway import errors, ids
+from gateway.services import lists
+from gateway.services.identity import Caller
 from models import database as db
+from models.vocabulary import ListKind
 
 _NUMBER_MOST = 18
 
 
-def number(account_id: int, text: Any, *, prefixes: tuple[str, ...], table: str, field: str) -> int:
-    """The number of the account's row; raises `InvalidFields` naming `field` where there is none."""
-    noun = table.removeprefix("mail_")
-    shown = str(text)[:64]
-    for column, value in _keys(text, prefixes):
-        rows = db.rows(
-            f"SELECT id FROM {table} WHERE {column} = ? AND account_id = ?{_LIVE.get(table, '')}", (value, account_id)
-        )
+def template(caller: Caller, value: Any, *, field: str) -> int:
+    """The number of the account's template; raises `InvalidFields` naming `field` where there is none."""
+    for column, key in _keys(value, ("tpl",)):
+        rows = db.rows(f"SELECT id FROM template WHERE {column} = ? AND account_id = ?", (key, caller.account_id))
         if rows:
             return int(rows[0][0])
-    raise errors.InvalidFields(
-        f"{field}: There is no {noun} {shown}.", fields=[{"field": field, "message": f"There is no {noun} {shown}."}]
-    )
+    raise _absent(field, f"There is no template {str(value)[:64]}.")
 
 
-_LIVE = {"mail_list": " AND deleted_ms IS NULL"}
+def _absent(field: str, text: str) -> errors.InvalidFields:
+    return errors.InvalidFields(f"{field}: {text}", fields=[{"field": field, "message": text}])
 
 
 def _keys(text: Any, prefixes: tuple[str, ...]) -> list[tuple[str, Any]]:
@@ -41,17 +40,39 @@ def _keys(text: Any, prefixes: tuple[str, ...]) -> list[tuple[str, Any]]:
     return [("uuid", uuid.bytes) for uuid in uuids]
 
 
-def uuids(table: str, numbers: set[int]) -> dict[int, UUID]:
-    """To show what rows refer to."""
+def template_ids(numbers: set[int]) -> dict[int, str]:
+    """The public ids of templates, to show what refers to them."""
     if not numbers:
         return {}
     marks = ",".join("?" * len(numbers))
-    return {
-        int(row_id): UUID(bytes=bytes(uuid))
-        for row_id, uuid in db.rows(f"SELECT id, uuid FROM {table} WHERE id IN ({marks})", sorted(numbers))
-    }
+    rows = db.rows(f"SELECT id, uuid FROM template WHERE id IN ({marks})", sorted(numbers))
+    return {int(row_id): ids.public_id("tpl", UUID(bytes=bytes(uuid))) for row_id, uuid in rows}
+
+
+def audience(caller: Caller, given: Mapping[str, Any]) -> int:
+    """The number of the list or segment that `list_id` or `segment_id` names; raises `InvalidFields`."""
+    named = [name for name in ("list_id", "segment_id") if given.get(name) is not None]
+    if len(named) != 1:
+        raise _absent("list_id", "Should be given, or segment_id, and not both.")
+    field = named[0]
+    kinds, prefix = ((ListKind.LIST,), "lst") if field == "list_id" else ((ListKind.SEGMENT,), "seg")
+    for column, value in _keys(given[field], (prefix,)):
+        try:
+            if column == "id":
+                return lists.find(caller=caller, list_id=value, kinds=kinds).id
+            return lists.find(caller=caller, uuid=UUID(bytes=value), kinds=kinds).id
+        except errors.NotFound:
+            continue
+    raise _absent(field, f"There is no {'list' if field == 'list_id' else 'segment'} {str(given[field])[:64]}.")
 
 
 def audiences(numbers: set[int]) -> dict[int, tuple[str, str]]:
     """Of lists and segments the name of their field (`list_id`, `segment_id`) and their public id."""
-    return {number: ("list_id", ids.public_id("lst", uuid)) for number, uuid in uuids("mail_list", numbers).items()}
+    if not numbers:
+        return {}
+    marks = ",".join("?" * len(numbers))
+    found: dict[int, tuple[str, str]] = {}
+    for row_id, uuid, kind in db.rows(f"SELECT id, uuid, kind FROM mail_list WHERE id IN ({marks})", sorted(numbers)):
+        field, prefix = ("segment_id", "seg") if kind == ListKind.SEGMENT else ("list_id", "lst")
+        found[row_id] = (field, ids.public_id(prefix, UUID(bytes=bytes(uuid))))
+    return found

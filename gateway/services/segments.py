@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, errors, ids
-from gateway.services import engagement, lists, segment_conditions
+from gateway.services import campaign_origins, engagement, lists, segment_conditions
 from gateway.services.identity import Caller
 from gateway.services.lists import MailList
 from gateway.services.segment_conditions import Matcher, Person
@@ -57,7 +57,7 @@ def reference(*, caller: Caller, text: str) -> MailList:
 
 def compile_(account_id: int, conditions: Any) -> Matcher:
     """Read conditions as they were sent; raises `InvalidFields`."""
-    return segment_conditions.compile_(conditions, lambda campaign: _origin(account_id, campaign))
+    return segment_conditions.compile_(conditions, lambda campaign: campaign_origins.of(account_id, campaign))
 
 
 def read(account_id: int, stored: str) -> Matcher:
@@ -66,10 +66,6 @@ def read(account_id: int, stored: str) -> Matcher:
         return compile_(account_id, orjson.loads(stored))
     except errors.InvalidFields:
         return Matcher(lambda person, now_ms: False, frozenset())
-
-
-def _origin(account_id: int, campaign: str) -> str | None:
-    return None
 
 
 def select(

@@ -22,6 +22,7 @@ from gateway import ids as gateway_ids
 from gateway.services import (
     allow_list,
     apis,
+    campaigns,
     identity,
     inbound_mail,
     keys,
@@ -93,7 +94,12 @@ class Tenant:
         told = models.WebhookDelivery.create(
             uuid=gateway_ids.new_uuid(), webhook_id=hook.id, message_id=1, event_id=1, state="dead", created_ms=1
         )
+        campaign = campaigns.add(
+            caller=owner,
+            given={"name": "News", "from": f"news@{name}.test", "subject": "Hi", "text": "Hi", "list_id": list_.id},
+        )
         self.ids: dict[str, Any] = {
+            "campaignid": campaign.public_id,
             "domainid": domain.id,
             "webhookid": hook.id,
             "webhookdeliveryid": told.id,
@@ -224,6 +230,15 @@ ROUTES = [
     ("DELETE", "/api/v1/webhooks/{webhook}", None),
     ("GET", "/api/v1/messages/{message}/explain", None),
     ("GET", "/v1/messages/{message}/explain", None),
+    ("GET", "/v1/campaigns", None),
+    ("GET", "/v1/campaigns/{campaign}", None),
+    ("PATCH", "/v1/campaigns/{campaign}", {"name": "Theirs"}),
+    ("DELETE", "/v1/campaigns/{campaign}", None),
+    ("POST", "/v1/campaigns/{campaign}/launch", None),
+    ("POST", "/v1/campaigns/{campaign}/pause", None),
+    ("POST", "/v1/campaigns/{campaign}/resume", None),
+    ("POST", "/v1/campaigns/{campaign}/cancel", None),
+    ("GET", "/v1/campaigns/{campaign}/report", None),
     (
         "POST",
         "/api/v1/email",
@@ -243,7 +258,13 @@ ROUTES = [
 def _filled(value: Any, ids: dict[str, Any]) -> Any:
     if isinstance(value, dict):
         return {name: _filled(item, ids) for name, item in value.items()}
-    names = {"{webhook}": "webhookid", "{template}": "templateid", "{list}": "listid", "{message}": "messageid"}
+    names = {
+        "{webhook}": "webhookid",
+        "{template}": "templateid",
+        "{list}": "listid",
+        "{message}": "messageid",
+        "{campaign}": "campaignid",
+    }
     for mark, name in names.items():
         if isinstance(value, str) and mark in value:
             return value.replace(mark, str(ids[name]))

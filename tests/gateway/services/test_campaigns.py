@@ -15,6 +15,7 @@ import models
 from gateway import clock, errors, ids, jobs
 from gateway.services import (
     campaign_launches,
+    campaign_origins,
     campaign_reports,
     campaign_states,
     campaigns,
@@ -428,7 +429,7 @@ def test_a_deleted_one_is_gone_and_its_number_is_not_given_again() -> None:
     with pytest.raises(errors.CampaignNotFound):
         again(campaign)
     assert made(who, 1).id != campaign.id
-    assert campaigns.origin_of(who.owner.account_id, ids.public_id("cmp", campaign.uuid)) == campaign.origin
+    assert campaign_origins.of(who.owner.account_id, ids.public_id("cmp", campaign.uuid)) == campaign.origin
 
 
 def test_campaigns_of_a_sender_take_one_turn_and_others_have_theirs() -> None:

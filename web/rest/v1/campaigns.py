@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import clock, ids
+from gateway import clock
 from gateway.services import campaign_launches, campaign_reports, campaigns, letters, references
 from gateway.services.campaign_reports import Report
 from gateway.services.campaigns import Campaign
@@ -197,8 +197,7 @@ def _body(one: Campaign, audience: dict[int, tuple[str, str]], *, letter: bool) 
     if letter:
         content = campaigns.letter_of(one)
         numbers = {content["template_id"]} if "template_id" in content else set()
-        uuids = references.uuids("template", numbers)
-        body |= letters.shown(content, {number: ids.public_id("tpl", uuid) for number, uuid in uuids.items()})
+        body |= letters.shown(content, references.template_ids(numbers))
     return body
 
 

@@ -1,0 +1,170 @@
+"""`/v1/campaigns` from the first draft to the report, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+import models
+from gateway import clock
+from gateway.services import (
+    apis,
+    campaign_launches,
+    contents,
+    deliveries,
+    expansions,
+    lists,
+    segments,
+    subscribers,
+    templates,
+)
+from gateway.services.subscribers import New
+from tests import cast
+from tests.web.conftest import app, cheap_passwords, client
+
+__all__ = ["app", "cheap_passwords", "client"]
+
+
+class World:
+    def __init__(self, client: FlaskClient, name: str = "owner", domain: str = "shop.test") -> None:
+        self.client = client
+        self.who = cast.sender(name, domain)
+        self.domain = domain
+        self.news = lists.add(caller=self.who.owner, name="News")
+        new = [New(f"reader{n}@friends.test", {"city": "Rome" if n % 2 else "Oslo"}) for n in range(4)]
+        subscribers.add_many(caller=self.who.owner, list_id=self.news.id, new=new)
+
+    def key(self, *permissions: str) -> dict[str, str]:
+        made = apis.add(
+            caller=self.who.owner, domain_id=self.who.domain.id, description="campaigns", permissions=permissions
+        )
+        return {"Authorization": f"Bearer {made.key}"}
+
+    def call(self, method: str, path: str = "", body: Any = None, *, status: int = 200, **key: Any) -> dict[str, Any]:
+        answer = self.client.open(
+            f"/v1/campaigns{path}", method=method, json=body, headers=key.get("key") or self.key()
+        )
+        assert answer.status_code == status, answer.get_json()
+        return dict(answer.get_json())
+
+    def body(self, **changed: Any) -> dict[str, Any]:
+        return {
+            "name": "Spring",
+            "from": {"email": f"news@{self.domain}", "name": "The Shop"},
+            "subject": "Hi from {{ city }}",
+            "html": "<p>{{ city }}</p>",
+            "list_id": str(self.news.id),
+        } | changed
+
+
+@pytest.fixture
+def world(client: FlaskClient) -> World:
+    return World(client)
+
+
+def test_from_the_draft_to_the_report(world: World) -> None:
+    made = world.call("POST", body=world.body(tags=["spring"], reply_to="help@shop.test"), status=201)
+    assert made["id"].startswith("cmp_") and made["list_id"].startswith("lst_")
+    assert (made["status"], made["from"], made["recipients"]) == ("draft", "The Shop <news@shop.test>", None)
+    path = f"/{made['id']}"
+    changed = world.call("PATCH", path, {"subject": "News for {{ city }}", "reply_to": None})
+    assert (changed["subject"], changed["reply_to"], changed["html"]) == (
+        "News for {{ city }}",
+        [],
+        "<p>{{ city }}</p>",
+    )
+    launched = world.call("POST", f"{path}/launch")
+    assert (launched["status"], launched["recipients"]) == ("sending", 4)
+    assert world.call("POST", f"{path}/launch", status=409)["code"] == "campaign_state"
+    assert world.call("PATCH", path, {"name": "Late"}, status=409)["code"] == "campaign_state"
+    assert world.call("POST", f"{path}/pause")["status"] == "paused"
+    assert expansions.drain(5) == 0
+    assert world.call("POST", f"{path}/resume")["status"] == "sending"
+    assert expansions.drain(5) == 4
+    while deliveries.drain(0.1):
+        pass
+    assert deliveries.engine().wait_idle(20)
+    deliveries.close()
+    models.Campaign.update(due_ms=clock.now_ms()).execute()
+    campaign_launches.drain(5)
+    report = world.call("GET", f"{path}/report")
+    assert (report["status"], report["recipients"], report["sent"], report["pending"]) == ("sent", 4, 4, 0)
+    assert (report["delivered"], report["rates"]["delivered"]) == (4, 1.0)
+    assert report["by_recipient_domain"] == [{"domain": "friends.test", "delivered": 4}]
+    assert [sum(day["delivered"] for day in report[part]) for part in ("by_day", "by_hour")] == [4, 4]
+    captured = contents.load(row.content_id for row in models.CapturedMail.select())
+    assert sorted(body.partition(b"Subject: ")[2].partition(b"\r\n")[0] for _, body in captured.values()) == [
+        b"News for Oslo", b"News for Oslo", b"News for Rome", b"News for Rome",
+    ]  # fmt: skip
+    assert world.call("DELETE", path)["deleted"] is True
+    assert world.call("GET", path, status=404)["code"] == "campaign_not_found"
+
+
+def test_scheduled_listed_and_canceled(world: World) -> None:
+    at = clock.rfc3339(clock.now_ms() + 3_600_000)
+    ids = [world.call("POST", body=world.body(scheduled_at=at), status=201)["id"] for _ in range(3)]
+    draft = world.call("POST", body=world.body(), status=201)["id"]
+    page = world.call("GET", "?limit=2&status=scheduled")
+    assert ([one["id"] for one in page["data"]], page["has_more"]) == ([ids[2], ids[1]], True)
+    rest = world.call("GET", f"?limit=2&status=scheduled&cursor={page['next_cursor']}")
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([ids[0]], False)
+    assert world.call("GET")["data"][0]["id"] == draft
+    assert world.call("PATCH", f"/{ids[0]}", {"scheduled_at": None})["status"] == "draft"
+    assert world.call("POST", f"/{ids[0]}/launch", {"scheduled_at": at})["scheduled_at"] == at
+    assert world.call("POST", f"/{ids[0]}/cancel")["status"] == "canceled"
+    assert world.call("GET", "?status=nothing", status=400)["errors"][0]["field"] == "status"
+
+
+def test_templates_and_segments(world: World) -> None:
+    template = templates.add(
+        caller=world.who.owner, name="T", subject="To {{ city }}", html="<i>{{ city }}</i>", text=None
+    )
+    segment = segments.add(
+        caller=world.who.owner, name="Rome", list_id=world.news.id, conditions={"field": "city", "value": "Rome"}
+    )
+    body = {"name": "Rome", "from": "news@shop.test", "template": str(template.id), "segment_id": str(segment.id)}
+    made = world.call("POST", body=body, status=201)
+    assert made["segment_id"].startswith("seg_") and made["template"].startswith("tpl_")
+    assert world.call("POST", f"/{made['id']}/launch")["recipients"] == 2
+    expansions.drain(5)
+    assert [row.rcpt for row in models.Delivery.select().order_by(models.Delivery.id)] == [
+        "reader1@friends.test",
+        "reader3@friends.test",
+    ]
+
+
+def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:
+    for changed, status, code, field in (
+        ({"html": "{% for %}"}, 400, "invalid_template", None),
+        ({"subject": None, "html": None}, 400, "invalid_parameter", "subject"),
+        ({"list_id": "lst_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, 400, "invalid_parameter", "list_id"),
+        ({"scheduled_at": "2020-01-01T00:00:00Z"}, 400, "invalid_parameter", "scheduled_at"),
+        ({"scheduled_at": "tomorrow"}, 400, "invalid_parameter", "scheduled_at"),
+        ({"from": "a@elsewhere.test"}, 403, "not_allowed", None),
+        ({"name": ""}, 400, "invalid_parameter", "name"),
+        ({"headers": {"To": "x"}}, 400, "invalid_parameter", "headers"),
+    ):
+        answer = world.call("POST", body=world.body(**changed), status=status)
+        assert answer["code"] == code
+        if field is not None:
+            assert field in [one["field"] for one in answer["errors"]]
+    assert models.Campaign.select().count() == 0
+    warned = world.call("POST", body=world.body(colour="red"), status=201)
+    assert [one["field"] for one in warned["warnings"]] == ["colour"]
+    empty = lists.add(caller=world.who.owner, name="Nobody")
+    made = world.call("POST", body=world.body(list_id=str(empty.id)), status=201)
+    assert world.call("POST", f"/{made['id']}/launch", status=409)["code"] == "audience_empty"
+
+
+def test_only_keys_that_may(world: World) -> None:
+    made = world.call("POST", body=world.body(), status=201, key=world.key("write:campaigns"))
+    reader, sender = world.key("read:campaigns"), world.key("send")
+    world.call("GET", f"/{made['id']}", key=reader)
+    world.call("POST", f"/{made['id']}/launch", status=403, key=reader)
+    world.call("GET", status=403, key=sender)
+    world.call("GET", key={"Authorization": "Bearer none"}, status=401)
+    other = World(world.client, "stranger", "other.test")
+    for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/report"), ("POST", "/launch")):
+        assert other.call(method, f"/{made['id']}{tail}", {}, status=404)["code"] == "campaign_not_found"
