@@ -170,11 +170,10 @@ class Engine:
             # A transaction that ran twice planned claims that it then did not make.
             self._doubtful |= self._journal.unconfirmed()
         try:
-            going, waiting = self._routed(claimed)
-            placed = self._placed(going)
             if any(row.lane_id in self._paused for row in claimed):
                 self._look_at_limits(now=True)  # it was let go since
-            placed = self._placed(claimed)
+            going, waiting = self._routed(claimed)
+            placed = self._placed(going)
             gone = self._dispatcher.sift(placed)
             if any(one.paused for one in gone):
                 # What a limit held is due again once that is canceled: it must not be put off by our memory of it.
