@@ -505,3 +505,15 @@ class KeyEnded(GatewayError):
     slug = "key_ended"
     status = 409
     message = "The key was revoked, has expired, or is being rotated already."
+
+
+class SequenceEnded(GatewayError):
+    slug = "sequence_completed"
+    status = 409
+    message = "The sequence is completed: nothing can be changed any more."
+
+
+class SequencePaused(Invalid):
+    slug = "sequence_not_active"
+    status = 400
+    message = "The sequence is not active: resume it before anybody is enrolled."

@@ -25,6 +25,7 @@ from models.retention import Erasure, RetentionDue, RetentionMark
 from models.runtime import DestinationMinute, Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
 from models.sending_server import RoutingRule, SendingServer, ServerUsage
+from models.sequence import Enrolment, Sequence
 from models.shaping import Limit
 from models.smtp_login import SmtpLogin
 from models.suppression import Allowed, Strike, Suppression, SuppressionUndo
@@ -51,6 +52,7 @@ DURABLE = (
     Delivery,
     DkimKey,
     Engagement,
+    Enrolment,
     Erasure,
     Event,
     Expansion,
@@ -85,6 +87,7 @@ DURABLE = (
     SenderGroupEmail,
     SenderGroupMailbox,
     SendingServer,
+    Sequence,
     ServerUsage,
     Session,
     SmtpLogin,
@@ -127,6 +130,7 @@ __all__ = [
     "DestinationMinute",
     "DkimKey",
     "Engagement",
+    "Enrolment",
     "Erasure",
     "Event",
     "Expansion",
@@ -165,6 +169,7 @@ __all__ = [
     "SenderGroupEmail",
     "SenderGroupMailbox",
     "SendingServer",
+    "Sequence",
     "ServerUsage",
     "Session",
     "SmtpLogin",

@@ -135,6 +135,22 @@ class ListKind(IntEnum):
     SEGMENT = 2  # those of a list who fulfil conditions
 
 
+class EnrolmentStatus(IntEnum):
+    """Where a person stands in a sequence; everything but `ACTIVE` is an end."""
+
+    ACTIVE = 1
+    COMPLETED = 2  # everything was sent
+    REPLIED = 3
+    BOUNCED = 4
+    COMPLAINED = 5
+    UNSUBSCRIBED = 6
+    CANCELLED = 7  # the sequence was, or the next message could not be made or may not be sent
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
 class Codec(IntEnum):
     """How a content is packed."""
 

@@ -21,6 +21,7 @@ QUEUE_OF = {
     jobs.REPLAY: WEBHOOKS,
     jobs.HOUSEKEEPING: ASIDE,
     jobs.EXPAND: ASIDE,
+    jobs.SEQUENCES: ASIDE,
     jobs.CLEAR: ASIDE,
     jobs.SEARCH: ASIDE,
     jobs.DOMAINS: ASIDE,

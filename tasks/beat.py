@@ -15,6 +15,7 @@ SCHEDULE = {
     jobs.WEBHOOKS: 5.0,
     jobs.REPLAY: 5.0,
     jobs.EXPAND: 5.0,
+    jobs.SEQUENCES: 5.0,
     jobs.CLEAR: 5.0,
     jobs.HOUSEKEEPING: 60.0,
     jobs.SEARCH: 3.0,

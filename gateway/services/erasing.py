@@ -22,7 +22,7 @@ Replace = Callable[[str], str]
 
 
 def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
-    """Lists, notices of them, what was opened, strikes, what is always allowed, inbound mail.
+    """Lists, groups, sequences, notices of lists, what was opened, strikes, what is always allowed, inbound mail.
 
     A suppression loses what it says of the person.
     """
@@ -47,6 +47,11 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
     )
     _delete_inbound(tx, [id_ for (id_,) in inbound])
     mailbox_mail.forget_person(tx, account_id=account_id, address=address)
+    tx.execute("DELETE FROM enrolment WHERE account_id = ? AND address = ?", key)
+    groups = tx.rows("SELECT id FROM sender_group WHERE account_id = ?", (account_id,))
+    tx.executemany(
+        "DELETE FROM sender_group_email WHERE group_id = ? AND address = ?", [(g, address) for (g,) in groups]
+    )
 
 
 def _notices(tx: db.Transaction, account_id: int, address: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import delivery_times, roll_ups, tallies, webhook_outbox
+from gateway.services import delivery_times, enrolment_ends, roll_ups, tallies, webhook_outbox
 from models import database as db
 from models import many_rows
 from models.vocabulary import EventKind, FacetKind, TallyFacet
@@ -67,6 +67,7 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     """
     if not facts:
         return
+    enrolment_ends.note(tx, facts)
     rows = [
         (
             fact.account_id,
