@@ -309,6 +309,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAILBOXES", "1000", _integer(1, 100000), "mailboxes of one domain, at most"),
     Setting("MAILBOX_MESSAGES", "10000", _integer(1, 10000000), "mails that one mailbox holds, at most"),
     Setting("MAILBOX_BYTES", "209715200", _integer(65536, 1 << 40), "bytes that one mailbox holds, at most"),
+    Setting("PROVIDER_EVENT_DAYS", "30", _integer(2, 3660), "how many days the raw events of providers are kept"),
     Setting("KEEP_BODY_DAYS", "30", _integer(0, 36500), "how many days bodies are kept, where an account says nothing"),
     Setting("KEEP_METADATA_DAYS", "365", _integer(1, 36500), "how many days the rest of a message and its events are"),
     Setting("KEEP_COUNTER_DAYS", "1100", _integer(1, 36500), "how many days the counters are; never less than that"),
@@ -386,6 +387,7 @@ class Settings:
     mailboxes: int
     mailbox_messages: int
     mailbox_bytes: int
+    provider_event_days: int
     keep_body_days: int
     keep_metadata_days: int
     keep_counter_days: int

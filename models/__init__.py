@@ -21,6 +21,7 @@ from models.mailbox import (
 )
 from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
+from models.provider_event import HandedOver, HookNonce, ProviderEvent
 from models.retention import Erasure, RetentionDue, RetentionMark
 from models.runtime import DestinationMinute, Heartbeat, RateCounter
 from models.search import SearchMark, SearchTerm
@@ -57,7 +58,9 @@ DURABLE = (
     Event,
     Expansion,
     Facet,
+    HandedOver,
     HitSpool,
+    HookNonce,
     IdempotencyKey,
     InboundMail,
     InboundMailPart,
@@ -75,6 +78,7 @@ DURABLE = (
     Mx,
     Notice,
     Plan,
+    ProviderEvent,
     QuotaUsage,
     Reply,
     RetentionDue,
@@ -135,8 +139,10 @@ __all__ = [
     "Event",
     "Expansion",
     "Facet",
+    "HandedOver",
     "Heartbeat",
     "HitSpool",
+    "HookNonce",
     "IdempotencyKey",
     "InboundMail",
     "InboundMailPart",
@@ -156,6 +162,7 @@ __all__ = [
     "Mx",
     "Notice",
     "Plan",
+    "ProviderEvent",
     "QuotaUsage",
     "RateCounter",
     "Reply",

@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import config, ids
 from models import database as db
-from web import audit, cors, errors, health, metrics, openapi, rates, rest, tracking, unsubscribe
+from web import audit, cors, errors, health, hooks, metrics, openapi, rates, rest, tracking, unsubscribe
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
@@ -60,6 +60,7 @@ def create_app() -> Flask:
 
     app.register_blueprint(_script().blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(hooks.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(tracking.blueprint)
     app.register_blueprint(unsubscribe.blueprint)

@@ -19,6 +19,8 @@ from models.vocabulary import LaneKind
 OVERDUE_SECONDS = 120
 """A row that is due for longer waits for a worker that does not come: the sweeper rings every five seconds."""
 SLOW_FSYNC_MS = 5.0
+SILENT_DAYS = 4
+"""Providers try for up to three days before they give up and say so."""
 
 _OLDEST = {
     # The first row of each lane by the index on (lane, due): history is never read.
@@ -61,6 +63,7 @@ def examine() -> list[Finding]:
             _finding("limits", _limits),
             _finding("due times", _due_times),
             _finding("held", _held),
+            _finding("handed over", _handed_over),
         ]
     return [
         *findings,
@@ -116,6 +119,20 @@ def _held() -> tuple[bool, str]:
     """Nothing is wrong with them, but only a person lets them go."""
     total, _ = held.list_(caller=None, count=0)
     return True, f"{total} wait for a person: see `commandpost queue held`" if total else "nothing waits for a person"
+
+
+def _handed_over() -> tuple[bool, str]:
+    """A provider that was going to report, and does not: its hook may be gone, or its signing key changed."""
+    before_ms = clock.now_ms() - SILENT_DAYS * clock.DAY_MS
+    silent = db.rows(
+        "SELECT transport, COUNT(*) FROM handed_over WHERE at_ms < ? GROUP BY transport ORDER BY 2 DESC LIMIT 5",
+        (before_ms,),
+    )
+    if silent:
+        each = ", ".join(f"{n} by {transport}" for transport, n in silent)
+        return False, f"taken more than {SILENT_DAYS} days ago and not reported since: {each}; is the hook set up?"
+    waiting = int(db.rows("SELECT COUNT(*) FROM handed_over")[0][0])
+    return True, f"{waiting} wait for word of a provider" if waiting else "no provider owes word"
 
 
 def _limits() -> tuple[bool, str]:

@@ -191,6 +191,7 @@ def _deliveries(tx: db.Transaction, ids: Sequence[int], replace: Replace, pseudo
         )
     ]
     tx.executemany("UPDATE attempt SET reply = ?, dialogue = ?, verdicts = ? WHERE id = ?", attempts)
+    tx.execute(f"UPDATE provider_event SET raw = '' WHERE delivery_id IN ({marks})", ids)
     captured = tx.rows(f"SELECT content_id FROM captured_mail WHERE delivery_id IN ({marks})", ids)
     tx.execute(f"DELETE FROM captured_mail WHERE delivery_id IN ({marks})", ids)
     contents.release(tx, [id_ for (id_,) in captured], before_ms=clock.now_ms() - _YOUNG_MS)

@@ -218,6 +218,7 @@ def _deliveries(ids: Sequence[int]) -> None:
         _write(
             [
                 ("DELETE FROM attempt WHERE delivery_id IN", (), some),
+                ("DELETE FROM handed_over WHERE delivery_id IN", (), some),
                 ("DELETE FROM delivery WHERE due_ms IS NULL AND id IN", (), some),
             ]
         )
@@ -227,6 +228,7 @@ def _messages(ids: Sequence[int]) -> None:
     _write(
         [
             ("DELETE FROM expansion WHERE message_id IN", (), ids),
+            ("DELETE FROM provider_event WHERE message_id IN", (), ids),
             ("DELETE FROM retention_due WHERE message_id IN", (), ids),
             ("DELETE FROM message WHERE id IN", (), ids),
         ]

@@ -18,6 +18,7 @@ from gateway.services import (
     key_usage,
     lists,
     mailbox_mail,
+    provider_reports,
     quotas,
     scratchpad,
     shaping,
@@ -51,7 +52,14 @@ def sweep(seconds: float) -> int:
     end = time.monotonic() + seconds
     total = 0
     steps = (_sessions, _idempotency_keys, _quota_periods, _contents, lists.collect, strikes.collect)
-    more_steps = (tls_policies.collect, inbound_mail.collect, mailbox_mail.collect, shaping.collect, engagement.collect)
+    more_steps = (
+        provider_reports.collect,
+        tls_policies.collect,
+        inbound_mail.collect,
+        mailbox_mail.collect,
+        shaping.collect,
+        engagement.collect,
+    )
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
     for step in (
         *steps,

@@ -22,6 +22,7 @@ from models.vocabulary import DeliveryState, EventKind
 _REPLY_LENGTH = 4096
 _log = logging.getLogger("commandpost.outcomes")
 _JOURNALLED = tuple(field.name for field in dataclasses.fields(Outcome) if field.name != "dialogue")
+_REPLACE = {"sqlite": "INSERT OR REPLACE", "mysql": "REPLACE"}
 _MX_NAME = re.compile(r"^[^\[:\s]+")
 
 
@@ -150,6 +151,8 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
             facts.append(_fact(one, row, kind, now, data))
     for state, delivery_ids in taken.items():
         _end(tx, state, delivery_ids)
+    if taken[DeliveryState.HANDED_OVER]:
+        _hand_over(tx, [one for one in held if one.outcome.result is Result.HANDED_OVER], now)
     _reset_strikes(tx, [rows[one.pair] for one in held if one.outcome.result is Result.DELIVERED])
     _record_attempts(tx, [(one, rows[one.pair]) for one in held])
     ledger.record(tx, facts)
@@ -245,6 +248,14 @@ def _end(tx: db.Transaction, state: DeliveryState, delivery_ids: Sequence[int]) 
             f" WHERE id IN ({marks})",
             (int(state), *delivery_ids),
         )
+
+
+def _hand_over(tx: db.Transaction, done: Sequence[Done], now: int) -> None:
+    """Noted until the provider says what became of them."""
+    tx.executemany(
+        f"{_REPLACE[tx.dialect]} INTO handed_over (delivery_id, transport, at_ms) VALUES (?, ?, ?)",
+        [(one.id, one.transport, now) for one in done],
+    )
 
 
 def _record_overtaken(tx: db.Transaction, ended: Sequence[tuple[Done, _Row]]) -> None:

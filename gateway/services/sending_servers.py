@@ -29,6 +29,7 @@ SERVERS_MOST = 200
 QUOTA_MOST = 2_000_000_000
 PRIORITY_MOST = WEIGHT_MOST = 1_000_000
 _NAME_LENGTH = 100
+_SEEN_STEP_MS = 60_000
 _COLUMNS = (
     "id, uuid, account_id, name, kind, config, credentials, status, priority, weight, per_second, per_minute,"
     " per_hour, per_day, reports, hook_seen_ms, created_ms, updated_ms"
@@ -54,6 +55,11 @@ class SendingServer:
     hook_seen_ms: int | None
     created_ms: int
     updated_ms: int
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether its provider reports, so that what it took is not delivered until it says so."""
+        return self.reports or self.hook_seen_ms is not None
 
     @property
     def public_id(self) -> str:
@@ -219,6 +225,30 @@ def opened(server_id: int) -> tuple[SendingServer, dict[str, str]] | None:
         return None
     server = _read(rows[0])
     return server, _opened(rows[0][6], server.uuid)
+
+
+def of_hook(kind: str, server_id: str) -> tuple[SendingServer, dict[str, str]] | None:
+    """The server whose provider calls the hook of that public id, with its credentials; None for any other."""
+    uuid = ids.uuid_of(PREFIX, server_id)
+    if uuid is None:
+        return None
+    where = "uuid = ? AND kind = ? AND deleted_ms IS NULL"
+    rows = db.rows(f"SELECT {_COLUMNS} FROM sending_server WHERE {where}", (uuid.bytes, kind))
+    return (_read(rows[0]), _opened(rows[0][6], uuid)) if rows else None
+
+
+def saw_hook(tx: db.Transaction, server: SendingServer) -> None:
+    """A call of its provider was believed: from the first one on what it takes is handed over."""
+    now = clock.now_ms()
+    if server.hook_seen_ms is None:
+        # Transports are built anew when that number changes.
+        tx.execute(
+            "UPDATE sending_server SET hook_seen_ms = ?, updated_ms = CASE WHEN updated_ms >= ? THEN updated_ms + 1"
+            " ELSE ? END WHERE id = ?",
+            (now, now, now, server.id),
+        )
+    elif now - server.hook_seen_ms >= _SEEN_STEP_MS:
+        tx.execute("UPDATE sending_server SET hook_seen_ms = ? WHERE id = ?", (now, server.id))
 
 
 def used(*, caller: Caller, servers: list[SendingServer]) -> dict[int, dict[str, int]]:

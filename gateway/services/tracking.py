@@ -203,17 +203,24 @@ class _Delivery:
 
 
 def _facts(tx: db.Transaction, hits: Sequence[Hit], near: Sequence[Hit]) -> list[Fact]:
+    return [fact for fact in facts_of(tx, hits, near) if fact is not None]
+
+
+def facts_of(tx: db.Transaction, hits: Sequence[Hit], near: Sequence[Hit] = ()) -> list[Fact | None]:
+    """The event of each hit, with its verdict; None for one too many, or of no delivery. `near` are others' for bursts.
+
+    The caller records them in the same transaction.
+    """
     known = _deliveries(tx, sorted({hit.delivery_id for hit in hits}))
     for hit in (*hits, *near):
         if hit.url and hit.delivery_id in known:
             known[hit.delivery_id].clicks.append((hit.at_ms, hit.url))
     now = clock.now_ms()
-    facts: list[Fact] = []
+    facts: list[Fact | None] = []
     for hit in hits:
         found = known.get(hit.delivery_id)
-        if found is None or found.counts[hit.kind] >= HITS_MOST:
-            continue
-        facts.append(_fact(hit, found, now))
+        kept = found is not None and found.counts[hit.kind] < HITS_MOST
+        facts.append(_fact(hit, found, now) if found is not None and kept else None)
     return facts
 
 

@@ -72,7 +72,7 @@ def unsubscribe(*, leaving: Leaving, method: str, ip: str = "", list_only: bool 
     Says whether that is news; a second call is harmless. Once a message is past its retention, there is nothing
     left that an event could be of: the address is suppressed all the same.
     """
-    return db.in_transaction(lambda tx: _unsubscribe(tx, leaving, method, ip, list_only and leaving.list_id > 0))
+    return db.in_transaction(lambda tx: unsubscribe_in(tx, leaving, method, ip, list_only and leaving.list_id > 0))
 
 
 def by_mail(delivery_id: int) -> bool | None:
@@ -87,7 +87,17 @@ def by_mail(delivery_id: int) -> bool | None:
     return None
 
 
-def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str, list_only: bool) -> bool:
+def unsubscribe_in(
+    tx: db.Transaction,
+    leaving: Leaving,
+    method: str,
+    ip: str = "",
+    list_only: bool = False,
+    *,
+    rule: str = RULE,
+    more: dict[str, Any] | None = None,
+) -> bool:
+    """The same inside a transaction; `rule` is what the suppression names, `more` what else the event says."""
     # Locked, so that two requests at once make one event.
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     tx.rows(f"SELECT id FROM delivery WHERE id = ?{lock}", (leaving.delivery_id,))
@@ -110,13 +120,13 @@ def _unsubscribe(tx: db.Transaction, leaving: Leaving, method: str, ip: str, lis
         address=leaving.rcpt,
         reason=suppressions.UNSUBSCRIBE,
         message_id=sent[0][0] if sent else None,
-        rule=RULE,
+        rule=rule,
     )
     moved = _move(tx, account_id, leaving, SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED)
     if not (added or moved):
         return False
     for message_id, rcpt, tags, metadata, privacy, origin in sent:
-        data: dict[str, Any] = {"method": method}
+        data: dict[str, Any] = {"method": method} | (more or {})
         if leaving.list_id:
             data["list"] = leaving.list_id
             data["scope"] = "list" if list_only else "domain"
