@@ -52,6 +52,12 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
     tx.executemany(
         "DELETE FROM sender_group_email WHERE group_id = ? AND address = ?", [(g, address) for (g,) in groups]
     )
+    # Those of a delivery follow with its message; these name the person in their words alone.
+    tx.execute(
+        "UPDATE provider_event SET raw = '' WHERE account_id = ? AND delivery_id IS NULL"
+        " AND LOWER(raw) LIKE ? ESCAPE '!'",
+        (account_id, "%" + re.sub(r"([!%_])", r"!\1", address) + "%"),
+    )
 
 
 def _notices(tx: db.Transaction, account_id: int, address: str) -> None:
