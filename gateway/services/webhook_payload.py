@@ -13,11 +13,11 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, ids
-from gateway.services import event_words, message_events
+from gateway.services import email_events, event_words, message_events
 from gateway.services.event_rows import EventRow
 from gateway.services.identity import OCTETH
 from gateway.services.notices import Notice
-from gateway.services.webhook_words import MAILERSIO, MESSAGE, NATIVE, NOTICE
+from gateway.services.webhook_words import MAILERLOGIC, MAILERSIO, MAILLAYER, MESSAGE, NATIVE, NOTICE
 from models.vocabulary import EventKind, NoticeKind
 
 _TOKEN_LENGTH = 50
@@ -118,6 +118,14 @@ def mailersio_notice(notice: Notice, telling: Telling) -> bytes:
     return _signed(message_events.shown_notice(notice, workspace=telling.workspace), telling)
 
 
+def maillayer(row: EventRow, _: Telling) -> bytes:
+    return orjson.dumps(email_events.maillayer(row))
+
+
+def mailerlogic(row: EventRow, _: Telling) -> bytes:
+    return orjson.dumps(email_events.mailerlogic(row))
+
+
 def signature_header(body: bytes) -> dict[str, str]:
     """The value of the body's last member once more."""
     return {SIGNATURE_HEADER: body[body.rindex(_SIGNATURE) + len(_SIGNATURE) : -2].decode()}
@@ -127,6 +135,8 @@ SURFACES: Mapping[str, Surface] = {
     OCTETH: Surface(octeth),
     NATIVE: Surface(native, native_notice),
     MAILERSIO: Surface(mailersio, mailersio_notice, signature_header, wants_provider=True),
+    MAILLAYER: Surface(maillayer),
+    MAILERLOGIC: Surface(mailerlogic),
 }
 """Every payload that a webhook may have; another surface's is one more line here."""
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import InvalidEvent
-from gateway.services import event_words, message_events
+from gateway.services import email_events, event_words, message_events
 from gateway.services.identity import OCTETH
 from models.vocabulary import EventKind, NoticeKind
 
 NATIVE = "native"
 MAILERSIO = "mailersio"
+MAILLAYER, MAILERLOGIC = "maillayer", "mailerlogic"
 MESSAGE, NOTICE = "message.", "notice."
 ALL = "all"
 
@@ -51,6 +52,8 @@ def read(words: str | Sequence[str], surface: str) -> Wanted:
             some, noticed = _of_mailersio(low)
             kinds |= some
             notices += noticed
+        elif surface in (MAILLAYER, MAILERLOGIC):
+            kinds |= _of_emails(low)
         elif low == ALL:
             kinds |= set(event_words.SHORT if surface == OCTETH else EventKind)
         elif surface == NATIVE and low == NoticeKind.MESSAGE_RECEIVED:
@@ -73,6 +76,14 @@ def _of_mailersio(word: str) -> tuple[frozenset[EventKind], list[str]]:
     if word not in message_events.WORDS:
         raise InvalidEvent(f"events should be of {', '.join((*message_events.WORDS, *noticed, '*'))}.", field="events")
     return message_events.WORDS[word], []
+
+
+def _of_emails(word: str) -> frozenset[EventKind]:
+    if word in (ALL, "*"):
+        return frozenset(email_events.TYPES)
+    if word not in email_events.WORDS:
+        raise InvalidEvent(f"events should be of {', '.join((*email_events.WORDS, '*'))}.", field="events")
+    return email_events.WORDS[word]
 
 
 def mask(kinds: Iterable[EventKind]) -> int:

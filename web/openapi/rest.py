@@ -41,6 +41,8 @@ def add(spec: APISpec, converter: Any) -> None:
     for surface in Surface.all:
         paths: dict[str, dict[str, Any]] = {}
         for (method, path), siblings in surface.table.items():
+            if (method, path) in surface.shared:
+                continue  # it stands under the surface that has the route
             full = f"{surface.blueprint.url_prefix}" + _FIELD_OF.sub(r"{\1}", path)
             paths.setdefault(full, {})[method.lower()] = _operation(surface, siblings, converter)
         for full, operations in sorted(paths.items()):

@@ -74,6 +74,7 @@ class Surface:
     ) -> None:
         self.blueprint, self.surfaces, self.token, self.security = blueprint, frozenset(surfaces), token, security
         self.table: dict[tuple[str, str], list[Operation]] = {}
+        self.shared: set[tuple[str, str]] = set()
         Surface.all.append(self)
 
     def operation(
@@ -88,8 +89,11 @@ class Surface:
         status: int = 200,
         dialects: Collection[str] = SURFACES,
         org_wide: bool = False,
+        shared: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
+
+        `shared`: another surface has the route, and leaves to `serve_shared` what comes with keys of this one.
 
         The handler gets what `params` read and returns a body, an `Answer` or a whole response. What it raises is
         rendered by the surface.
@@ -104,7 +108,9 @@ class Surface:
             if any(other.dialects & made.dialects for other in siblings):
                 raise RuntimeError(f"{method} {path} is there already")
             siblings.append(made)
-            if len(siblings) == 1:
+            if shared:
+                self.shared.add((method, path))
+            elif len(siblings) == 1:
                 name = re.sub(r"\W+", "_", f"{method}_{path}").strip("_").lower()
 
                 def view(**values: str) -> Response:
@@ -124,6 +130,19 @@ class Surface:
         if caller.status == ACCOUNT_DISABLED:
             raise errors.NotAuthenticated(INVALID_KEY)
         return caller
+
+    def serve_shared(self, path: str, values: dict[str, str]) -> Response | None:
+        """The answer to a request at a route that another surface has; None where it is that one's.
+
+        What it raises is this surface's refusal, to be rendered by its `refusals`.
+        """
+        if (request.method, path) not in self.shared or not self.token():
+            return None
+        try:
+            self.authenticate()
+        except errors.NotAuthenticated:
+            return None
+        return self._serve(self.table[request.method, path], values)
 
     def _serve(self, siblings: list[Operation], values: dict[str, str]) -> Response:
         # Before the body is read: a stranger's megabytes are not parsed.
