@@ -59,7 +59,7 @@ def _one(item: Any) -> Attachment:
     return attachments.attachment(
         _line(item, "Filename"),
         _line(item, "Type"),
-        _decoded(item.get("content")),
+        decoded(item.get("content")),
         inline=_DISPOSITIONS[disposition],
         content_id=_line(item, "ContentId"),
     )
@@ -77,7 +77,7 @@ def _line(item: dict[str, Any], name: str) -> str:
     return value
 
 
-def _decoded(content: Any) -> bytes:
+def decoded(content: Any) -> bytes:
     """The bytes of base64 (RFC 4648 §4) with or without line breaks and padding."""
     if not isinstance(content, str):
         raise errors.Invalid("Content should be base64 text.")

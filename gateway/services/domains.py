@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import peewee
@@ -38,6 +39,7 @@ __all__ = [
     "find_by_name",
     "list_",
     "locked",
+    "narrowed",
     "records",
     "records_of",
     "return_path_host",
@@ -131,6 +133,11 @@ def find_by_name(*, caller: Caller, name: str) -> SenderDomain:
     if domain is None or not caller.covers(domain.id):
         raise errors.NotFound("There is no such sender domain.", what="domain")
     return domain
+
+
+def narrowed(*, caller: Caller, name: str) -> Caller:
+    """A caller of several domains as one of that domain alone; raises `NotFound`."""
+    return replace(caller, domain_id=find_by_name(caller=caller, name=name).id, domain_ids=())
 
 
 def list_(*, caller: Caller) -> list[SenderDomain]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
-from gateway import errors
+from gateway import errors, ids
 from gateway.mail import merge
 from gateway.mail.draft import Draft
 from gateway.services import templates, unsubscribe_links
 from gateway.services.identity import Caller
+from models import database as db
 
 VARIABLES_MOST = 65_536
 """Bytes of a request's variables as JSON."""
@@ -50,6 +51,25 @@ def find_template(*, caller: Caller, template_id: int) -> templates.Template:
         return templates.find(caller=caller, template_id=template_id)
     except errors.NotFound:
         raise errors.TemplateNotFound(what="template") from None
+
+
+def template_number(*, caller: Caller, named: str | int) -> int:
+    """The number of a template of the account that a request names by number, public id or name.
+
+    Raises `TemplateNotFound`.
+    """
+    text = str(named).strip()
+    if text.isascii() and text.isdigit() and 0 < len(text) < 10:
+        return find_template(caller=caller, template_id=int(text)).id
+    uuid = ids.uuid_of("tpl", text)
+    column, value = ("name", text) if uuid is None else ("uuid", uuid.bytes)
+    rows = db.rows(
+        f"SELECT id FROM template WHERE {column} = ? AND account_id = ? ORDER BY id DESC LIMIT 1",
+        (value, caller.account_id),
+    )
+    if not rows:
+        raise errors.TemplateNotFound("There is no such template.", what="template")
+    return int(rows[0][0])
 
 
 def render(subject: str, html: str | None, text: str | None, variables: Mapping[str, Any]) -> dict[str, Any]:

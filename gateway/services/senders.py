@@ -125,32 +125,21 @@ def of_address(*, account_id: int, domain: str) -> int | None:
     return found[0][0] if found else None
 
 
-def sending(caller: Caller, host: str) -> Caller:
-    """The caller as a sender for the domain of a From address: the nearest enabled one that `host` is or lies in.
+def for_address(caller: Caller, sender: Mailbox) -> Caller:
+    """The caller as the domain that the From address belongs to, where its key is of more than one domain.
 
-    A caller of one domain stays as it is; the gates compare the two. Raises `DomainNotVerified`.
+    Of several the nearest that may send, else the nearest: whether it may is for the gates. Raises
+    `DomainNotVerified` where the key has none.
     """
     if caller.domain_id is not None and not caller.domain_ids:
         return caller
-    key = (caller.account_id, host)
-    for load in (_owned.get, _load_owned):  # it may have been enabled a moment ago
-        for id_, _, status in load(key):
-            if status == DOMAIN_ENABLED and caller.covers(id_):
-                return replace(caller, domain_id=id_, domain_ids=())
-    raise errors.DomainNotVerified(f"{host} is no verified sending domain of this key.", field="from")
-
-
-def for_address(caller: Caller, sender: Mailbox) -> Caller:
-    """The caller as the domain that the From address belongs to, where its key is of the whole account.
-
-    Raises `DomainNotVerified` where the account has none; whether it may send is for the gates.
-    """
-    if caller.domain_id is not None:
-        return caller
-    domain_id = of_address(account_id=caller.account_id, domain=sender.domain)
-    if domain_id is None:
-        raise errors.DomainNotVerified(f"The domain {sender.domain} is not verified for this account.", field="from")
-    return replace(caller, domain_id=domain_id)
+    key = (caller.account_id, sender.domain)
+    for load in (_owned.get, _load_owned):  # it may have been added a moment ago
+        found = [row for row in load(key) if caller.covers(row[0])]
+        if found:
+            chosen = next((row for row in found if row[2] == DOMAIN_ENABLED), found[0])
+            return replace(caller, domain_id=chosen[0], domain_ids=())
+    raise errors.DomainNotVerified(f"The domain {sender.domain} is not verified for this account.", field="from")
 
 
 def signing_keys(domain_id: int) -> tuple[dkim.SigningKey, ...]:

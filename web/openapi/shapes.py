@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Schema = dict[str, Any]
@@ -21,7 +21,8 @@ def ref(kind: str, name: str) -> Schema:
 def of_example(value: Any, name: str = "") -> Schema:
     """The schema of all that has the example's keys and JSON types; more keys are allowed at every depth.
 
-    A list's schema is that of its first entry, an empty example says nothing of what is inside, and null allows all.
+    A list's schema is that of its first entry; of further ones, where they are objects, come keys that not all have.
+    An empty example says nothing of what is inside, and null allows all.
     """
     if isinstance(value, Mapping) and name in _MAPS:
         return {"type": "object", "additionalProperties": of_example(next(iter(value.values()), None))}
@@ -32,6 +33,8 @@ def of_example(value: Any, name: str = "") -> Schema:
             shape["required"] = [str(key) for key in value]
         return shape
     if isinstance(value, (list, tuple)):
+        if len(value) > 1 and all(isinstance(item, Mapping) for item in value):
+            return {"type": "array", "items": _of_all(value)}
         return {"type": "array"} | ({"items": of_example(value[0])} if value else {})
     if isinstance(value, bool):
         return {"type": "boolean"}
@@ -43,6 +46,12 @@ def of_example(value: Any, name: str = "") -> Schema:
         # Accounts can have the ids of what they make as numbers.
         return {"type": ["string", "integer"]} if _NEW_ID.match(name) else {"type": "string"}
     return {}
+
+
+def _of_all(items: Sequence[Mapping[str, Any]]) -> Schema:
+    every = {name: item[name] for item in reversed(items) for name in item}
+    required = [name for name in items[0] if all(name in item for item in items)]
+    return of_example(every) | {"required": required}
 
 
 def body(schema: Schema, *, example: Any = None, forms: bool = False) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, request
 
 from commands.sender_keys import presented
 from gateway import errors
-from gateway.services import identity, limits
+from gateway.services import domains, identity, limits
 from gateway.services.identity import Caller
 from models.vocabulary import ACCOUNT_DISABLED, SURFACES
 from web import rates, reading
@@ -44,6 +44,7 @@ class Operation:
     """What there is to say about one method of one path, for the keys of `dialects`.
 
     `answer` is an example. `org_wide`: Mailmark keys of all domains may call it, which reach only what is read.
+    `several`: keys of several domains may call it without naming one. `most` names and list items are read.
     """
 
     method: str
@@ -56,6 +57,8 @@ class Operation:
     status: int
     dialects: frozenset[str]
     org_wide: bool
+    several: bool
+    most: int
 
     @property
     def name(self) -> str:
@@ -90,6 +93,8 @@ class Surface:
         dialects: Collection[str] = SURFACES,
         org_wide: bool = False,
         shared: bool = False,
+        several: bool = False,
+        most: int = reading.MAX_FIELDS,
     ) -> Callable[[Handler], Handler]:
         """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
 
@@ -102,7 +107,7 @@ class Surface:
         def enter(handler: Handler) -> Handler:
             made = Operation(
                 method, path, summary, handler, permission, params(), answer, status,
-                frozenset(dialects) & self.surfaces, org_wide,
+                frozenset(dialects) & self.surfaces, org_wide, several, most,
             )  # fmt: skip
             siblings = self.table.setdefault((method, path), [])
             if any(other.dialects & made.dialects for other in siblings):
@@ -149,7 +154,8 @@ class Surface:
         caller = self.authenticate()
         chosen = _chosen(siblings, caller)
         rates.show(limits.admit(caller))
-        data = g.payload = reading.read(request, fold=False)
+        data = g.payload = reading.read(request, fold=False, most=chosen.most)
+        caller = _narrowed(chosen, caller, data)
         found, warnings = _read(chosen.params, data, strict=caller.strict)
         answer = chosen.handler(caller, found, **values)
         if isinstance(answer, Response):
@@ -168,6 +174,20 @@ def _chosen(siblings: list[Operation], caller: Caller) -> Operation:
     if not caller.allows(chosen.permission):
         raise errors.NotAllowed(f"The key's scopes do not include {chosen.permission}.")
     return chosen
+
+
+def _narrowed(chosen: Operation, caller: Caller, data: dict[str, Any]) -> Caller:
+    """A key of several domains acts for the one that `domain` names; raises `Invalid` where it has to, `NotFound`."""
+    if not caller.domain_ids:
+        return caller
+    name = data.get("domain")
+    if not isinstance(name, str) or not name.strip():
+        if chosen.several:
+            return caller
+        raise errors.Invalid("The key is of several domains: say which with `domain`.", field="domain")
+    if "domain" not in chosen.params.fields:
+        del data["domain"]
+    return domains.narrowed(caller=caller, name=name)
 
 
 def _read(schema: fields.Params, data: dict[str, Any], *, strict: bool) -> tuple[dict[str, Any], list[dict[str, str]]]:

@@ -1,0 +1,1 @@
+"""Reading the sends of both vendors' `/v1`: one superset of fields, hand-checked into drafts."""
