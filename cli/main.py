@@ -33,6 +33,7 @@ _COMMANDS = {
     "explain": ("cli.explain", "explain", "Why a message went where it went."),
     "queue": ("cli.queue", "queue", "Deliveries held for a person."),
     "campaign": ("cli.campaigns", "campaign", "Campaigns."),
+    "server": ("cli.servers", "server", "Sending servers: relays and providers of an account."),
     "limit": ("cli.limits", "limit", "Limits on destinations."),
     "import": ("cli.imports", "import_", "Bring over what clients of another installation hold."),
     "bench": ("cli.bench", "bench", "Measure this machine with a whole installation."),

@@ -223,6 +223,8 @@ PERMISSIONS = (
             "account",
             "campaigns",
             "automations",
+            "sending-servers",
+            "routing",
         )
         for verb in ("read", "write")
     ),

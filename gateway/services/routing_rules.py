@@ -10,7 +10,15 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids
-from gateway.services import domains, routing_match, routing_tables, sending_servers, server_kinds, waiting_routes
+from gateway.services import (
+    audit,
+    domains,
+    routing_match,
+    routing_tables,
+    sending_servers,
+    server_kinds,
+    waiting_routes,
+)
 from gateway.services.identity import Caller
 from gateway.services.sending_servers import PRIORITY_MOST, WEIGHT_MOST, must_be_account_wide
 from models import database as db
@@ -23,6 +31,7 @@ TARGETS_MOST = 50
 """Targets of one rule."""
 
 _NAME_LENGTH = 100
+_AUDITED = ("name", "priority", "enabled", "match", "targets", "domain_id")
 _COLUMNS = (
     "r.id, r.uuid, r.domain_id, r.name, r.priority, r.enabled, r.`match`, r.targets, r.created_ms, r.updated_ms, d.name"
 )
@@ -86,7 +95,10 @@ def create(
         if count >= RULES_MOST:
             raise errors.ServerLimitReached(f"An account has at most {RULES_MOST} routing rules.")
         names, marks = ", ".join(f"`{name}`" for name in values), ", ".join("?" * len(values))
-        return int(tx.execute(f"INSERT INTO routing_rule ({names}) VALUES ({marks})", (*values.values(),)).lastrowid)
+        made = tx.execute(f"INSERT INTO routing_rule ({names}) VALUES ({marks})", (*values.values(),))
+        told = {name: values[name] for name in _AUDITED if name in values}
+        audit.record(tx, caller=caller, action="routing_rule.create", what=_object(uuid), after=told)
+        return int(made.lastrowid)
 
     rule_id: int = db.in_transaction(work)
     _changed(caller.account_id)
@@ -97,7 +109,9 @@ def list_(*, caller: Caller, after: int | None = None, count: int = RULES_MOST) 
     """The account's rules, the oldest first, from behind the row `after` on; a key of one domain sees its own too."""
     where, values = "r.account_id = ? AND r.id > ?", [caller.account_id, after or 0]
     if caller.domain_id is not None:
-        where, values = f"{where} AND (r.domain_id IS NULL OR r.domain_id = ?)", [*values, caller.domain_id]
+        own = [caller.domain_id, *caller.domain_ids]
+        where = f"{where} AND (r.domain_id IS NULL OR r.domain_id IN ({','.join('?' * len(own))}))"
+        values += own
     return _load(f"{where} ORDER BY r.id LIMIT ?", (*values, count))
 
 
@@ -122,10 +136,15 @@ def update(*, caller: Caller, rule_id: str, changes: Mapping[str, Any]) -> Routi
 
     def work(tx: db.Transaction) -> None:
         _lock(tx, caller.account_id, values.get("targets", "[]"))
+        known = dict(zip(_AUDITED, _row(rule.id, tx), strict=True))
         new = {**values, "updated_ms": max(clock.now_ms(), rule.updated_ms + 1)}
         sets = ", ".join(f"`{name}` = ?" for name in new)
-        if not tx.execute(f"UPDATE routing_rule SET {sets} WHERE id = ?", (*new.values(), rule.id)).rowcount:
-            raise errors.NotFound("There is no such routing rule.", what="routing rule")
+        tx.execute(f"UPDATE routing_rule SET {sets} WHERE id = ?", (*new.values(), rule.id))
+        before = {name: value for name, value in known.items() if name in values}
+        audit.record(
+            tx, caller=caller, action="routing_rule.update", what=_object(rule.uuid), before=before,
+            after={name: values[name] for name in before},
+        )  # fmt: skip
 
     db.in_transaction(work)
     _changed(caller.account_id)
@@ -136,8 +155,27 @@ def delete(*, caller: Caller, rule_id: str) -> None:
     """What waits by this rule goes over any server of the account. Raises `NotFound`, `NotAllowed`."""
     must_be_account_wide(caller)
     rule = find(caller=caller, rule_id=rule_id)
-    db.in_transaction(lambda tx: tx.execute("DELETE FROM routing_rule WHERE id = ?", (rule.id,)) and None)
+
+    def work(tx: db.Transaction) -> None:
+        before = dict(zip(_AUDITED, _row(rule.id, tx), strict=True))
+        tx.execute("DELETE FROM routing_rule WHERE id = ?", (rule.id,))
+        audit.record(tx, caller=caller, action="routing_rule.delete", what=_object(rule.uuid), before=before)
+
+    db.in_transaction(work)
     _changed(caller.account_id)
+
+
+def _object(uuid: UUID) -> str:
+    return f"routing_rule:{ids.public_id(PREFIX, uuid)}"
+
+
+def _row(rule_id: int, tx: db.Transaction) -> tuple[Any, ...]:
+    """The audited columns; raises `NotFound`."""
+    names = ", ".join(f"`{name}`" for name in _AUDITED)
+    found = tx.rows(f"SELECT {names} FROM routing_rule WHERE id = ?", (rule_id,))
+    if not found:
+        raise errors.NotFound("There is no such routing rule.", what="routing rule")
+    return found[0]
 
 
 def _checked(caller: Caller, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import orjson
 
 from gateway import clock, errors, ids, vault
 from gateway import config as config_
-from gateway.services import captures, routing_tables, server_kinds, server_usage, waiting_routes
+from gateway.services import audit, captures, routing_tables, server_kinds, server_usage, waiting_routes
 from gateway.services.identity import Caller
 from gateway.services.server_usage import SPAN_WORDS
 from gateway.transports import registry
@@ -30,6 +30,7 @@ QUOTA_MOST = 2_000_000_000
 PRIORITY_MOST = WEIGHT_MOST = 1_000_000
 _NAME_LENGTH = 100
 _SEEN_STEP_MS = 60_000
+_AUDITED = frozenset({"name", "kind", "config", "status", "priority", "weight", "reports", *QUOTAS})
 _COLUMNS = (
     "id, uuid, account_id, name, kind, config, credentials, status, priority, weight, per_second, per_minute,"
     " per_hour, per_day, reports, hook_seen_ms, created_ms, updated_ms"
@@ -111,7 +112,10 @@ def create(
         if values["name"].casefold() in taken:
             raise errors.ServerExists
         names, marks = ", ".join(values), ", ".join("?" * len(values))
-        return int(tx.execute(f"INSERT INTO sending_server ({names}) VALUES ({marks})", (*values.values(),)).lastrowid)
+        made = tx.execute(f"INSERT INTO sending_server ({names}) VALUES ({marks})", (*values.values(),))
+        told = {name: values[name] for name in values if name in _AUDITED} | {"credentials": sorted(secrets)}
+        audit.record(tx, caller=caller, action="sending_server.create", what=_object(uuid), after=told)
+        return int(made.lastrowid)
 
     server_id: int = db.in_transaction(work)
     _changed(caller.account_id)
@@ -183,6 +187,13 @@ def update(*, caller: Caller, server_id: str, changes: Mapping[str, Any]) -> Sen
         new["updated_ms"] = max(clock.now_ms(), rows[0][1] + 1)
         sets = ", ".join(f"{name} = ?" for name in new)
         tx.execute(f"UPDATE sending_server SET {sets} WHERE id = ?", (*new.values(), server.id))
+        before = {name: value for name, value in _columns(server).items() if name in new}
+        after = {name: new[name] for name in before}
+        if secrets:
+            before["credentials"], after["credentials"] = server.secrets, {"changed": sorted(secrets)}
+        audit.record(
+            tx, caller=caller, action="sending_server.update", what=_object(server.uuid), before=before, after=after
+        )
 
     db.in_transaction(work)
     _changed(caller.account_id)
@@ -213,6 +224,9 @@ def delete(*, caller: Caller, server_id: str) -> None:
             (clock.now_ms(), server.id),
         )
         tx.execute("DELETE FROM server_usage WHERE server_id = ?", (server.id,))
+        audit.record(
+            tx, caller=caller, action="sending_server.delete", what=_object(server.uuid), before=_columns(server)
+        )
 
     db.in_transaction(work)
     _changed(caller.account_id)
@@ -263,6 +277,19 @@ def must_be_account_wide(caller: Caller) -> None:
     """Servers and rules concern all domains of an account: a key of one domain only reads them."""
     if caller.domain_id is not None:
         raise errors.NotAllowed("A key of one domain cannot change sending servers or routing rules.")
+
+
+def _object(uuid: UUID) -> str:
+    return f"sending_server:{ids.public_id(PREFIX, uuid)}"
+
+
+def _columns(server: SendingServer) -> dict[str, Any]:
+    """What an audit entry tells of a server, by column."""
+    return {
+        "name": server.name, "kind": server.kind, "config": orjson.dumps(server.config).decode(),
+        "status": server.status, "priority": server.priority, "weight": server.weight, "reports": server.reports,
+        **server.quotas,
+    }  # fmt: skip
 
 
 def _checked(

@@ -16,7 +16,6 @@ PROVIDERS = (SES, MAILGUN, SENDGRID, RESEND)
 TLS_WORDS = ("opportunistic", "required", "implicit", "off")
 _ALIASES = {
     "amazon-ses": SES, "amazon_ses": SES, "aws-ses": SES, "aws_ses": SES, "aws": SES, "amazon": SES, "direct": MX,
-    "relay": SMTP, "smarthost": SMTP,
 }  # fmt: skip
 _SECRET_LENGTH = 4000
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import marshmallow as ma
 
+from gateway import errors
 from web.rest import paging
 
 _WORDS = re.compile(r"[,\n]")
@@ -159,6 +160,15 @@ class Anything(ma.fields.Field[Any]):
 
     def describe(self) -> dict[str, Any]:
         return dict(self.shape)
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """An object that a service reads, absent or null as an empty one; raises `Invalid` for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise errors.Invalid(f"{name} should be an object.", field=name)
+    return value
 
 
 class Listing(Params):
