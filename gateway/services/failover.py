@@ -18,6 +18,9 @@ _OUR_RATE = re.compile(
 )
 """Words of relays about the quota of their customer; `454 Throttling failure: Maximum sending rate exceeded.`"""
 
+_MEDIA = "5.6."
+"""RFC 3463 §3.7: the form of the message, which no server has to take."""
+
 
 def moves(outcome: Outcome) -> bool:
     """Whether another server may be tried at once after what a relay answered.
@@ -45,7 +48,9 @@ def fails(outcome: Outcome) -> bool:
     """
     if outcome.result is Result.IN_DOUBT:
         return True
-    return outcome.ours_to_move and (outcome.result is not Result.BOUNCED or outcome.category == classify.OURS)
+    if outcome.result is Result.BOUNCED and (outcome.category != classify.OURS or outcome.enhanced.startswith(_MEDIA)):
+        return False
+    return outcome.ours_to_move
 
 
 class RelayConnection:

@@ -68,8 +68,8 @@ def build(server_id: int) -> ServerTransport:
     server, credentials = opened
     name = f"{server.kind}:{server_id}"
     inner = registry.build_server(
-        server.kind, server.config, credentials, config.settings(), captures.store, name=name, reports=server.reports,
-        policies=tls_policies,
+        server.kind, server.config, credentials, config.settings(), captures.store, name=name,
+        reports=server.hands_over, policies=tls_policies,
     )  # fmt: skip
     target = "" if server.kind == "mx" else routing_tables.target_of(server_id)
     return ServerTransport(name, target, inner, server.config.get("connections"))
