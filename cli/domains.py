@@ -46,7 +46,15 @@ def add(
     return Answer(data, text)
 
 
-_SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link", "tracking_privacy")
+_SWITCHES = (
+    "require_tls",
+    "link_tracking",
+    "open_tracking",
+    "unsubscribe_link",
+    "tracking_privacy",
+    "text_link_tracking",
+    "honeypot_link",
+)
 
 
 @domain.command()
@@ -58,6 +66,8 @@ _SWITCHES = ("require_tls", "link_tracking", "open_tracking", "unsubscribe_link"
 @click.option("--unsubscribe-link/--no-unsubscribe-link", default=None, help="Messages get an unsubscribe link.")
 @click.option("--tracking-host", help="Host of its links and opens; empty for the gateway's.")
 @click.option("--tracking-privacy/--no-tracking-privacy", default=None, help="No address, no user agent of hits.")
+@click.option("--text-link-tracking/--no-text-link-tracking", default=None, help="Links of plain text are tracked too.")
+@click.option("--honeypot-link/--no-honeypot-link", default=None, help="A link that only programs follow.")
 @verb
 def options(name: str, email: str, tracking_host: str | None, **changed: bool | None) -> Answer:
     """Show the options of a sender domain, or change those that are named."""
@@ -74,6 +84,8 @@ def options(name: str, email: str, tracking_host: str | None, **changed: bool | 
                 unsubscribe_link=changed["unsubscribe_link"],
                 tracking_host=tracking_host,
                 tracking_privacy=changed["tracking_privacy"],
+                text_link_tracking=changed["text_link_tracking"],
+                honeypot_link=changed["honeypot_link"],
             )
     data = _shown(row) | {switch: bool(getattr(row, switch)) for switch in _SWITCHES}
     data["tracking_host"] = row.tracking_host or ""

@@ -32,6 +32,15 @@ class UpdateDomainParams(Params):
     TrackingPrivacy = Flag(
         required=False, doc="Whether opens and clicks are kept without IP address and user agent (1 for yes)"
     )
+    TextLinkTracking = Flag(
+        required=False,
+        doc="Whether links of plain text are tracked too where links are (1 for yes); by default plain text stays as"
+        " it is",
+    )
+    HoneypotLink = Flag(
+        required=False,
+        doc="Whether HTML with tracked links has one that no reader sees, which tells scanners from people (1 for yes)",
+    )
     HostingProvider = Text(required=False, blank=True, max=255, doc="The name of the hosting provider")
     Subdomain = Text(required=False, max=255, doc="The subdomain to be associated with the sender domain")
 
@@ -76,6 +85,8 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         require_tls=params.get("RequireTLS"),
         tracking_host=params.get("TrackingDomain"),
         tracking_privacy=params.get("TrackingPrivacy"),
+        text_link_tracking=params.get("TextLinkTracking"),
+        honeypot_link=params.get("HoneypotLink"),
         hosting_provider=params.get("HostingProvider"),
         subdomain=params.get("Subdomain"),
     )
@@ -88,6 +99,8 @@ def update_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
             "RequireTLS": _digit(domain.require_tls),
             "TrackingDomain": domain.tracking_host or "",
             "TrackingPrivacy": _digit(domain.tracking_privacy),
+            "TextLinkTracking": _digit(domain.text_link_tracking),
+            "HoneypotLink": _digit(domain.honeypot_link),
             "HostingProvider": domain.hosting_provider,
             "Subdomain": domain.subdomain,
             "DomainName": domain.name,

@@ -164,6 +164,8 @@ def _shown(domain: SenderDomain, records: Sequence[RecordState]) -> dict[str, An
             "RequireTLS": bool(domain.require_tls),
             "TrackingDomain": domain.tracking_host or "",
             "TrackingPrivacy": bool(domain.tracking_privacy),
+            "TextLinkTracking": bool(domain.text_link_tracking),
+            "HoneypotLink": bool(domain.honeypot_link),
         },
         "HostingProvider": domain.hosting_provider,
         "Subdomain": domain.subdomain,

@@ -23,6 +23,9 @@ _LEVELS = {
 _BOUNCE_TYPES = {EventKind.BOUNCED: "Permanent", EventKind.FAILED: "Transient"}
 _DETAILS = (
     ("user_agent", "UserAgent"),
+    ("device", "Device"),
+    ("device_kind", "DeviceKind"),
+    ("client", "Client"),
     ("url", "URL"),
     ("verdict", "Verdict"),
     ("reasons", "VerdictReasons"),

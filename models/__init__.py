@@ -23,7 +23,7 @@ from models.message import Content, ContentPart, IdempotencyKey, Message
 from models.notice import Notice
 from models.provider_event import HandedOver, HookNonce, ProviderEvent
 from models.retention import Erasure, RetentionDue, RetentionMark
-from models.runtime import DestinationMinute, Heartbeat, RateCounter
+from models.runtime import DestinationMinute, Heartbeat, HoneypotHit, RateCounter
 from models.search import SearchMark, SearchTerm
 from models.sending_server import RoutingRule, SendingServer, ServerUsage
 from models.sequence import Enrolment, Sequence
@@ -110,7 +110,7 @@ DURABLE = (
 )
 """Every table of `database`, made by the migrations."""
 
-SCRATCH = (DestinationMinute, Heartbeat, KeyDay, KeyUse, RateCounter)
+SCRATCH = (DestinationMinute, Heartbeat, HoneypotHit, KeyDay, KeyUse, RateCounter)
 """Every table of `scratch`, made at start."""
 
 __all__ = [
@@ -142,6 +142,7 @@ __all__ = [
     "HandedOver",
     "Heartbeat",
     "HitSpool",
+    "HoneypotHit",
     "HookNonce",
     "IdempotencyKey",
     "InboundMail",

@@ -35,6 +35,8 @@ class SenderDomain(Model):
     rotation_ms = pw.BigIntegerField(null=True)  # when the rotation that runs was begun; its keys were made then
     tracking_host = pw.CharField(253, null=True)  # of links and opens; none: that of the gateway
     tracking_privacy = pw.BooleanField(null=True)  # opens and clicks are kept without address and user agent
+    text_link_tracking = pw.BooleanField(null=True)  # links of plain text are tracked like those of HTML
+    honeypot_link = pw.BooleanField(null=True)  # HTML gets a link that only programs follow
 
     class Meta:
         indexes = ((("account_id", "name"), True),)

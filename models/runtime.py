@@ -1,4 +1,4 @@
-"""What may be lost with the power: request counters, heartbeats and the last hour of destinations."""
+"""What may be lost with the power: request counters, heartbeats, the last hour of destinations, caught scanners."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ class DestinationMinute(ScratchModel):
     class Meta:
         table_name = "destination_minute"
         primary_key = pw.CompositeKey("target", "minute")
+
+
+class HoneypotHit(ScratchModel):
+    """Somebody followed the hidden link of a delivery, and when they first did."""
+
+    delivery_id = pw.BigIntegerField()
+    visitor = pw.CharField(24)
+    at_ms = pw.BigIntegerField(index=True)
+
+    class Meta:
+        table_name = "honeypot_hit"
+        primary_key = pw.CompositeKey("delivery_id", "visitor")

@@ -63,6 +63,9 @@ class FacetKind(IntEnum):
     DELIVERY_TIME = 10  # the step of the scale of delivery times; of delivered events
     HOUR = 11  # of the day, in UTC
     GONE = 12  # events that were taken out of the log: the counters still have them
+    DEVICE = 13  # of opens and clicks: its family
+    DEVICE_KIND = 14  # desktop, mobile or tablet
+    CLIENT = 15  # mail client or browser
 
 
 class TallyFacet(IntEnum):

@@ -1,4 +1,4 @@
-"""The links and pixels of delivered mail, on any host: `/t/c/<token>` and `/t/o/<token>.gif`.
+"""The links and pixels of delivered mail, on any host: `/t/c/<token>`, `/t/o/<token>.gif` and `/t/h/<token>`.
 
 Nothing here asks the database: a link works as long as one web process does.
 """
@@ -35,6 +35,11 @@ _NOT_FOUND = (
     "<body><h1>This link does not work</h1><p>It is not complete, or it was changed on its way to you. "
     "Open the message again and follow the link there.</p></body></html>\n"
 )
+_NOTHING = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Nothing here</title></head>'
+    "<body><h1>There is nothing here</h1><p>This link is in the message for programs that follow every link. "
+    "Nothing was done, and you can close this page.</p></body></html>\n"
+)
 
 
 class _Redirect(Response):
@@ -69,7 +74,17 @@ def opened(token: str) -> Response:
     return Response(PIXEL, 200, _PRIVATE, mimetype="image/gif")
 
 
-def _note(delivery_id: int, url: str) -> None:
+@blueprint.get(f"{tracking_links.TRAP_PATH}<token>")
+def trapped(token: str) -> Response:
+    """The link that no reader sees: whoever follows it follows everything. It leads to no place."""
+    delivery_id = tracking_links.trapped(token)
+    if delivery_id is None:
+        return _not_found()
+    _note(delivery_id, "", trap=True)
+    return Response(_NOTHING, 200, {**_PRIVATE, "Content-Security-Policy": "default-src 'none'"}, mimetype="text/html")
+
+
+def _note(delivery_id: int, url: str, *, trap: bool = False) -> None:
     tracking.note(
         delivery_id=delivery_id,
         url=url,
@@ -77,6 +92,7 @@ def _note(delivery_id: int, url: str) -> None:
         agent=request.headers.get("User-Agent", ""),
         ip=request.remote_addr or "",
         purpose=next((found for name in _PURPOSES if (found := request.headers.get(name))), ""),
+        trap=trap,
     )
 
 

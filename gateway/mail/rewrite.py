@@ -19,6 +19,10 @@ _GONE = str.maketrans("", "", "\t\r\n")  # what browsers take out of a URL (WHAT
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+_PLAIN_URL = re.compile(r"\bhttps?://[^\s<>\"\x00-\x1f\x7f]+", re.IGNORECASE)
+_CLOSING = {")": "(", "]": "[", "}": "{"}
+_STYLE = re.compile(r"<style\b[^>]*>(.*?)(?:</style|\Z)", re.IGNORECASE | re.DOTALL)
+_COUNTING = re.compile(r":(?:first|last|only|nth|empty|has|not)\b|[+~](?![^{]*\})", re.IGNORECASE)
 _OFF = ("off", "false", "no", "0")
 
 OPT_OUT: dict[str, Callable[[str], bool]] = {
@@ -31,12 +35,17 @@ OPT_OUT: dict[str, Callable[[str], bool]] = {
 """Attributes that keep a link as it is, ours first, then those of mail that was written for others."""
 
 
+LINK, PIXEL, TRAP = "link", "pixel", "trap"
+"""What is filled in: a link of ours for one of theirs, the picture that tells of opens, a link that nobody sees."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Where something is filled in: a link's target and the raw text in its place, or the pixel (no target)."""
+    """Where something is filled in; of a link its target and the raw text in its place."""
 
     target: str
     raw: str
+    what: str = LINK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,27 @@ class Compiled:
     pieces: tuple[str, ...]
     gaps: tuple[Gap, ...]
 
-    def fill(self, link: Callable[[str], str], pixel: Callable[[], str]) -> str:
-        """The text with `link(target)` in place of each target and `pixel()` as the address of the pixel.
+    def fill(self, link: Callable[[str], str], pixel: Callable[[], str], trap: Callable[[], str]) -> str:
+        """The text with `link(target)` in place of each target, `pixel()` and `trap()` as the addresses of these.
 
-        Both give URLs without quotes, spaces, `<`, `>` and `&`.
+        All give URLs without quotes, spaces, `<`, `>` and `&`.
         """
+        makers: dict[str, Callable[[Gap], str]] = {
+            LINK: lambda gap: link(gap.target),
+            PIXEL: lambda _: _image(pixel()),
+            TRAP: lambda _: _hidden(trap()),
+        }
         out = [self.pieces[0]]
         for gap, piece in zip(self.gaps, self.pieces[1:], strict=True):
-            out += (link(gap.target) if gap.target else _image(pixel()), piece)
+            out += (makers[gap.what](gap), piece)
         return "".join(out)
 
 
-def compile(text: str, *, links: bool, opens: bool, own: str = "") -> Compiled | None:
-    """Where `text` is to be changed; None where nowhere. Links below the URL `own` are left as they are."""
+def compile(text: str, *, links: bool, opens: bool, own: str = "", trap: bool = False) -> Compiled | None:
+    """Where `text` is to be changed; None where nowhere. Links below the URL `own` are left as they are.
+
+    `trap` puts a link that nobody sees before all others, where there are any and it changes nothing else.
+    """
     gaps: list[tuple[int, int, Gap]] = []
     if links and "href" in text.lower():
         for attributes in start_tags.links(text):
@@ -66,10 +83,27 @@ def compile(text: str, *, links: bool, opens: bool, own: str = "") -> Compiled |
             target = target_of(href.value)
             if target and not (own and target.startswith(own)) and not _is_kept(attributes):
                 gaps.append((href.start, href.end, Gap(target, href.raw)))
+    if trap and gaps:
+        place = _hiding_place(text)
+        if place >= 0:
+            gaps.append((place, place, Gap("", "", TRAP)))
     if opens:
         place = body_end(text)
-        gaps.append((place, place, Gap("", "")))
-        gaps.sort(key=lambda gap: gap[:2])
+        gaps.append((place, place, Gap("", "", PIXEL)))
+    return _compiled(text, sorted(gaps, key=lambda gap: gap[:2]))
+
+
+def compile_plain(text: str, *, own: str = "") -> Compiled | None:
+    """The same for the links of a plain text."""
+    gaps: list[tuple[int, int, Gap]] = []
+    for found in _PLAIN_URL.finditer(text):
+        raw = _without_what_follows(found[0])
+        if is_target(raw) and not _PLACEHOLDER.search(raw) and not (own and raw.startswith(own)):
+            gaps.append((found.start(), found.start() + len(raw), Gap(raw, raw)))
+    return _compiled(text, gaps)
+
+
+def _compiled(text: str, gaps: list[tuple[int, int, Gap]]) -> Compiled | None:
     if not gaps:
         return None
     starts = [0, *(end for _, end, _ in gaps)]
@@ -106,6 +140,30 @@ def body_end(text: str) -> int:
     if not places or "-->" in text[places[-1][1] :] or "</script" in text[places[-1][1] :].lower():
         return len(text)
     return places[-1][0]
+
+
+def _without_what_follows(url: str) -> str:
+    """A sentence goes on behind a URL: its punctuation, and brackets that were opened before it, are none of it."""
+    while url:
+        if url[-1] in ".,;:!?'*_" or (url[-1] in _CLOSING and url.count(url[-1]) > url.count(_CLOSING[url[-1]])):
+            url = url[:-1]
+        else:
+            break
+    return url
+
+
+def _hiding_place(text: str) -> int:
+    """Right behind `<body>`; -1 where a style sheet may count or neighbour elements, so that one more would show."""
+    if any(_COUNTING.search(style) for style in _STYLE.findall(text)):
+        return -1
+    return start_tags.body_start(text)
+
+
+def _hidden(url: str) -> str:
+    return (
+        f'<a href="{url}" tabindex="-1" aria-hidden="true" rel="nofollow"'
+        ' style="display:none!important;mso-hide:all"></a>'
+    )
 
 
 def _image(url: str) -> str:

@@ -88,6 +88,12 @@ def _places(text: str) -> list[int]:
     return places
 
 
+def body_start(text: str) -> int:
+    """Where the content of the one `<body>` begins; -1 where there is none, or more than one."""
+    ends = [token.end for token in tokens(text) if token.kind is Kind.START and token.name == "body"]
+    return ends[0] if len(ends) == 1 else -1
+
+
 def _scanned(text: str) -> Iterator[int]:
     """The same by the rules of the HTML standard (§13.2.5), as far as mail needs them."""
     for token in tokens(text):

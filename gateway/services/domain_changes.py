@@ -26,12 +26,15 @@ def update(
     require_tls: bool | None = None,
     tracking_host: str | None = None,
     tracking_privacy: bool | None = None,
+    text_link_tracking: bool | None = None,
+    honeypot_link: bool | None = None,
 ) -> SenderDomain:
     """Change what is not None; options act on messages accepted from now on.
 
     But `require_tls` acts at once, also on what waits: nothing of the domain leaves in the clear any more.
     So do `tracking_host`, the host of links and opens ('' for that of the gateway), which has to lead to us by
-    then, and `tracking_privacy`: opens and clicks keep their verdict, and neither address nor user agent.
+    then, `text_link_tracking` and `honeypot_link`, which are about tracked links, and `tracking_privacy`: opens
+    and clicks keep their verdict, and neither address nor user agent.
 
     `subdomain` is the label of the return path's host. Another one has other DNS records, so an enabled
     domain goes back to pending until they are verified. Raises `NotFound` and `Invalid`.
@@ -54,6 +57,10 @@ def update(
             domain.tracking_host = host or None
         if tracking_privacy is not None:
             domain.tracking_privacy = tracking_privacy
+        if text_link_tracking is not None:
+            domain.text_link_tracking = text_link_tracking
+        if honeypot_link is not None:
+            domain.honeypot_link = honeypot_link
         if hosting_provider is not None:
             domain.hosting_provider = hosting_provider.strip()
         if subdomain is not None:

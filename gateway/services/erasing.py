@@ -15,6 +15,7 @@ from gateway.services.event_range import BY_MESSAGE
 from models import database as db
 from models.vocabulary import NoticeKind
 
+_OF_AGENT = frozenset({"user_agent", "device", "device_kind", "client"})
 _CHUNK = 500
 _YOUNG_MS = clock.HOUR_MS  # a body may be shared with a message of the next minutes: housekeeping takes it then
 
@@ -137,7 +138,7 @@ def _event(row: Sequence[Any], replace: Replace, own: set[int]) -> tuple[str, st
     if delivery_id in own or new_rcpt != rcpt:
         ip = ""
         if data and "user_agent" in data:
-            data = orjson.dumps({name: value for name, value in orjson.loads(data).items() if name != "user_agent"})
+            data = orjson.dumps({name: value for name, value in orjson.loads(data).items() if name not in _OF_AGENT})
             data = data.decode()
     return None if (new_rcpt, ip, data) == (rcpt, row[4], data_json) else (new_rcpt, ip, data, id_)
 

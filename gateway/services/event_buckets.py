@@ -39,6 +39,11 @@ _FACETS = {
     "verdict": FacetKind.VERDICT,
     "url": FacetKind.URL,
     "link": FacetKind.URL,
+    "device": FacetKind.DEVICE,
+    "devicekind": FacetKind.DEVICE_KIND,
+    "devicetype": FacetKind.DEVICE_KIND,
+    "client": FacetKind.CLIENT,
+    "mailclient": FacetKind.CLIENT,
 }
 _LEVELS = {EventKind.DEFERRED: "warn", EventKind.SUPPRESSED: "warn", EventKind.COMPLAINED: "warn"}
 _LEVELS |= {EventKind.BOUNCED: "error", EventKind.FAILED: "error"}
@@ -78,8 +83,8 @@ _WALKS: dict[str, Callable[[_Row], str]] = {
 }
 FIELDS = (
     "eventType", "event", "bounceType", "logLevel", "day", "hour", "tag", "recipientDomain", "recipient", "mx",
-    "response", "category", "code", "enhancedCode", "transport", "verdict", "url", "ip", "userAgent", "messageId",
-    "subject", "from",
+    "response", "category", "code", "enhancedCode", "transport", "verdict", "url", "device", "deviceKind", "client",
+    "ip", "userAgent", "messageId", "subject", "from",
 )  # fmt: skip
 """What events can be counted by; case, `_` and `-` in a name make no difference."""
 

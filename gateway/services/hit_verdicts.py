@@ -16,6 +16,9 @@ BURST_MS = 2000
 BURST_LINKS = 3
 """So many distinct links of one delivery within `BURST_MS` nobody follows by hand."""
 
+TRAP_MS = 5000
+"""So near to a hit of the hidden link every hit of the delivery is that scanner's."""
+
 _SCANNERS = re.compile(
     r"barracuda|proofpoint|mimecast|symantec|messagelabs|fireeye|trendmicro|sophos|forcepoint|websense|cloudmark"
     r"|bitdefender|kaspersky|eset|avast|googlebot|bingbot|bingpreview|slackbot|twitterbot|facebookexternalhit"
@@ -42,6 +45,7 @@ class Evidence:
     delivered_ms: int | None = None
     in_flight: bool = False  # the outcome of its attempt may not be written yet
     burst: bool = False
+    trapped: bool = False  # whoever it was followed the link that no reader sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ SIGNALS = (
     Signal("prefetch", MACHINE, lambda hit: bool(re.search(r"prefetch|preview|prerender", hit.purpose, re.IGNORECASE))),
     Signal("before_delivery", MACHINE, lambda hit: _is_early(hit)),
     Signal("burst", MACHINE, lambda hit: hit.burst),
+    Signal("honeypot", MACHINE, lambda hit: hit.trapped),
     Signal("scanner_agent", MACHINE, lambda hit: bool(_SCANNERS.search(hit.agent))),
     # Mail Privacy Protection loads the images of every message, read or not, and says no more than this.
     Signal("apple_proxy", MACHINE, lambda hit: hit.is_open and _is_apple(hit)),
@@ -98,6 +103,14 @@ def is_burst(at_ms: int, clicks: Iterable[tuple[int, str]]) -> bool:
         if len({url for ms, url in near if start <= ms <= start + BURST_MS}) >= BURST_LINKS:
             return True
     return False
+
+
+def is_trapped(at_ms: int, visitor: str, caught: Iterable[tuple[str, int]]) -> bool:
+    """Whether a hit belongs to somebody who followed the hidden link: the same visitor, or anybody close to it.
+
+    `caught` are visitors and times; scanners come from many addresses at once.
+    """
+    return any(who == visitor or abs(at_ms - ms) <= TRAP_MS for who, ms in caught)
 
 
 def _is_early(hit: Evidence) -> bool:

@@ -13,6 +13,7 @@ from gateway.services import (
     engagement,
     erasures,
     expired,
+    honeypots,
     idempotency,
     inbound_mail,
     key_usage,
@@ -68,6 +69,7 @@ def sweep(seconds: float) -> int:
         _rate_counters,
         _heartbeats,
         _destination_minutes,
+        _honeypot_hits,
         key_usage.collect,
         expired.collect,
         erasures.collect,
@@ -144,6 +146,10 @@ def _rate_counters() -> _Step:
 
 def _heartbeats() -> _Step:
     return _scratch("heartbeat", "at_ms", "at_ms < ?", clock.now_ms() - _HEARTBEAT_MS)
+
+
+def _honeypot_hits() -> _Step:
+    return _scratch("honeypot_hit", "at_ms", "at_ms < ?", clock.now_ms() - honeypots.KEPT_MS)
 
 
 def _destination_minutes() -> _Step:

@@ -31,6 +31,9 @@ _FACETS = {
     "transport": FacetKind.TRANSPORT,
     "verdict": FacetKind.VERDICT,
     "url": FacetKind.URL,
+    "device": FacetKind.DEVICE,
+    "device_kind": FacetKind.DEVICE_KIND,
+    "client": FacetKind.CLIENT,
 }
 LOGGED = {"sqlite": "NULL", "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"}
 """The server's own time in milliseconds: the clocks of several hosts differ."""

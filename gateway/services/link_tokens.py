@@ -25,6 +25,7 @@ class Kind(IntEnum):
     OPEN = 2  # no payload
     UNSUBSCRIBE = 3
     CONFIRM = 4  # the number is that of a subscriber
+    TRAP = 5  # no payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Stored:
     _split: html_parts.Split | None = None
     _mentions: bool | None = None
     _theirs: frozenset[str] | None = None
-    _compiled: dict[tuple[str, bool], rewrite.Compiled | None] = field(default_factory=dict)
+    _compiled: dict[tuple[str, bool, bool], rewrite.Compiled | None] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.RLock)
 
     @property
@@ -111,6 +111,8 @@ class Stored:
         htmls = [
             self._tracking(delivery_id, html, opens=self.track_opens and not index) for index, html in enumerate(htmls)
         ]
+        if self._tracks_text():
+            texts = [self._tracking(delivery_id, text, plain=True) for text in texts]
         headers: list[tuple[str, str]] = []
         theirs = self._their_fields() if offered or list_id else frozenset()
         if mentioned or offered:
@@ -155,36 +157,50 @@ class Stored:
                 self._theirs = frozenset(name.lower() for name, _ in self.headers.get("custom", ()))
         return self._theirs
 
-    def _tracking(self, delivery_id: int, html: str, *, opens: bool) -> str:
-        compiled = self._compile(html, opens=opens)
+    def _tracks_text(self) -> bool:
+        """Whether the links of plain text are tracked too, as the domain says."""
+        sender = senders.sender(self.domain_id)
+        return self.track_links and sender is not None and sender.track_text
+
+    def _tracking(self, delivery_id: int, text: str, *, opens: bool = False, plain: bool = False) -> str:
+        compiled = self._compile(text, opens=opens, plain=plain)
         if compiled is None:
-            return html
+            return text
         return tracking_links.fill(compiled, tracking_links.base_url(senders.sender(self.domain_id)), delivery_id)
 
-    def _compile(self, html: str, *, opens: bool) -> rewrite.Compiled | None:
+    def _compile(self, text: str, *, opens: bool = False, plain: bool = False) -> rewrite.Compiled | None:
         """Remembered where the text is the same for everybody."""
         if not (self.track_links or opens):
             return None
-        own = tracking_links.base_url(senders.sender(self.domain_id)) + tracking_links.PATH
+        sender = senders.sender(self.domain_id)
+        own = tracking_links.base_url(sender) + tracking_links.PATH
+        trap = sender is not None and sender.honeypot
+
+        def make() -> rewrite.Compiled | None:
+            if plain:
+                return rewrite.compile_plain(text, own=own)
+            return rewrite.compile(text, links=self.track_links, opens=opens, own=own, trap=trap)
+
         if self.personal:
-            return rewrite.compile(html, links=self.track_links, opens=opens, own=own)
+            return make()
         with self._lock:
-            if (html, opens) not in self._compiled:
-                made = rewrite.compile(html, links=self.track_links, opens=opens, own=own)
-                self._compiled[(html, opens)] = made
-            return self._compiled[(html, opens)]
+            key = (text, opens, plain)
+            if key not in self._compiled:
+                self._compiled[key] = make()
+            return self._compiled[key]
 
     def _tracked(self) -> bool:
         if not (self.track_links or self.track_opens):
             return False
         if self.kind == gates.KIND_MIME:
-            texts = [part.text for part in self._own_split().parts if part.kind == html_parts.HTML]
+            htmls = [part.text for part in self._own_split().parts if part.kind == html_parts.HTML]
+            texts = [part.text for part in self._own_split().parts if part.kind == html_parts.PLAIN]
         else:
-            html = self._own_parts()[0]
-            texts = [] if html is None else [html]
+            html, text, _ = self._own_parts()
+            htmls, texts = [] if html is None else [html], [] if text is None else [text]
         return any(
-            self._compile(text, opens=self.track_opens and not index) is not None for index, text in enumerate(texts)
-        )
+            self._compile(html, opens=self.track_opens and not index) is not None for index, html in enumerate(htmls)
+        ) or (self._tracks_text() and any(self._compile(text, plain=True) is not None for text in texts))
 
     def _mime(self, delivery_id: int, rcpt: str) -> bytes:
         """As it was submitted, but for what is this delivery's: its header fields stand on top."""

@@ -66,6 +66,8 @@ class Sender:
     require_tls: bool
     tracking_host: str = ""  # '': that of the gateway
     unsubscribe_link: bool = False
+    track_text: bool = False  # links of plain text too
+    honeypot: bool = False
 
     @property
     def enabled(self) -> bool:
@@ -75,14 +77,14 @@ class Sender:
 def _load(domain_id: int) -> Sender | None:
     rows = db.rows(
         "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls,"
-        " tracking_host, unsubscribe_link FROM sender_domain WHERE id = ?",
+        " tracking_host, unsubscribe_link, text_link_tracking, honeypot_link FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, leave in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, *more in rows:
         host = f"{subdomain}.{name}"
         return Sender(
             found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls),
-            track or "", bool(leave),
+            track or "", *map(bool, more),
         )  # fmt: skip
     return None
 

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from gateway import clock, jobs
-from gateway.services import hit_spool, hit_verdicts, ledger
+from gateway.mail import user_agent
+from gateway.services import hit_spool, hit_verdicts, honeypots, ledger
 from gateway.services.ledger import Fact
 from gateway.services.spool import Sealed
 from models import database as db
@@ -52,13 +53,19 @@ class Hit:
     agent: str = ""
     ip: str = ""
     purpose: str = ""
+    trap: bool = False  # of the link that no reader sees: no event, but it tells of the visitor's other hits
+
+    @property
+    def visitor(self) -> str:
+        return honeypots.visitor(self.ip, self.agent)
 
     @property
     def kind(self) -> EventKind:
         return EventKind.CLICKED if self.url else EventKind.OPENED
 
     def dump(self) -> bytes:
-        return orjson.dumps([self.delivery_id, self.at_ms, self.url, self.method, self.agent, self.ip, self.purpose])
+        said = [self.delivery_id, self.at_ms, self.url, self.method, self.agent, self.ip, self.purpose]
+        return orjson.dumps([*said, True] if self.trap else said)
 
     @classmethod
     def parse(cls, line: bytes) -> Hit | None:
@@ -70,14 +77,23 @@ class Hit:
         texts = (hit.url, hit.method, hit.agent, hit.ip, hit.purpose)
         numbers = (hit.delivery_id, hit.at_ms)
         whole = all(isinstance(text, str) for text in texts) and all(isinstance(n, int) for n in numbers)
+        whole = whole and isinstance(hit.trap, bool)
         return hit if whole and 0 < hit.delivery_id < 2**63 else None
 
 
 def note(
-    *, delivery_id: int, url: str = "", method: str = "GET", agent: str = "", ip: str = "", purpose: str = ""
+    *,
+    delivery_id: int,
+    url: str = "",
+    method: str = "GET",
+    agent: str = "",
+    ip: str = "",
+    purpose: str = "",
+    trap: bool = False,
 ) -> bool:
     """Take a hit down, whether or not the database is there; False where the spool is full."""
-    hit = Hit(delivery_id, clock.now_ms(), url, method[:8], _text(agent, _AGENT), ip[:45], _text(purpose, _PURPOSE))
+    now = clock.now_ms()
+    hit = Hit(delivery_id, now, url, method[:8], _text(agent, _AGENT), ip[:45], _text(purpose, _PURPOSE), trap)
     kept = hit_spool.append(hit.dump())
     jobs.ring(jobs.HITS)
     return kept
@@ -163,6 +179,7 @@ def _forget(tx: db.Transaction, name: str) -> None:
 
 
 def _write(name: str, start: int, end: int, hits: Sequence[Hit], near: Sequence[Hit]) -> int:
+    honeypots.remember([(hit.delivery_id, hit.visitor, hit.at_ms) for hit in hits if hit.trap])
     return db.in_transaction(lambda tx: _write_in(tx, name, start, end, hits, near))
 
 
@@ -200,10 +217,12 @@ class _Delivery:
     seen: set[tuple[EventKind, str]] = field(default_factory=set)
     seen_human: set[tuple[EventKind, str]] = field(default_factory=set)
     clicks: list[tuple[int, str]] = field(default_factory=list)
+    caught: list[tuple[str, int]] = field(default_factory=list)  # who followed the link that no reader sees, and when
 
 
 def _facts(tx: db.Transaction, hits: Sequence[Hit], near: Sequence[Hit]) -> list[Fact]:
-    return [fact for fact in facts_of(tx, hits, near) if fact is not None]
+    shown = [hit for hit in hits if not hit.trap]
+    return [fact for fact in facts_of(tx, shown, near) if fact is not None] if shown else []
 
 
 def facts_of(tx: db.Transaction, hits: Sequence[Hit], near: Sequence[Hit] = ()) -> list[Fact | None]:
@@ -212,6 +231,12 @@ def facts_of(tx: db.Transaction, hits: Sequence[Hit], near: Sequence[Hit] = ()) 
     The caller records them in the same transaction.
     """
     known = _deliveries(tx, sorted({hit.delivery_id for hit in hits}))
+    caught = honeypots.caught(known)
+    for hit in near:
+        if hit.trap and hit.delivery_id in known:
+            caught.setdefault(hit.delivery_id, []).append((hit.visitor, hit.at_ms))
+    for delivery_id, some in caught.items():
+        known[delivery_id].caught = some
     for hit in (*hits, *near):
         if hit.url and hit.delivery_id in known:
             known[hit.delivery_id].clicks.append((hit.at_ms, hit.url))
@@ -236,6 +261,7 @@ def _fact(hit: Hit, found: _Delivery, now: int) -> Fact:
             delivered_ms=found.delivered_ms,
             in_flight=found.state in _LIVE,
             burst=bool(hit.url) and hit_verdicts.is_burst(hit.at_ms, found.clicks),
+            trapped=hit_verdicts.is_trapped(hit.at_ms, hit.visitor, found.caught) if found.caught else False,
         )
     )
     what, human = (hit.kind, hit.url), verdict.word == hit_verdicts.HUMAN
@@ -246,6 +272,9 @@ def _fact(hit: Hit, found: _Delivery, now: int) -> Fact:
         data["url"] = hit.url
     if hit.agent and not found.privacy:
         data["user_agent"] = hit.agent
+        agent = user_agent.read(hit.agent, is_open=not hit.url)
+        told = {"device": agent.device, "device_kind": agent.kind, "client": agent.client}
+        data |= {name: value for name, value in told.items() if value}
     if what in found.seen:
         data["repeat"] = True
     if found.metadata:
@@ -257,7 +286,7 @@ def _fact(hit: Hit, found: _Delivery, now: int) -> Fact:
     if found.counts[hit.kind] == HITS_MOST:
         data["last_kept"] = True
     # The first hit of each link is told, and the first of a person where a machine was quicker.
-    told = what not in found.seen or (human and what not in found.seen_human)
+    is_told = what not in found.seen or (human and what not in found.seen_human)
     firsts = [
         facet
         for facet, known, counts in (
@@ -271,7 +300,7 @@ def _fact(hit: Hit, found: _Delivery, now: int) -> Fact:
         found.seen_human.add(what)
     return Fact(
         found.account_id, found.domain_id, hit.kind, now if late else hit.at_ms, found.message_id, found.id,
-        found.rcpt, ip="" if found.privacy else hit.ip, data=data, tags=found.tags, told=told,
+        found.rcpt, ip="" if found.privacy else hit.ip, data=data, tags=found.tags, told=is_told,
         origin=found.origin, firsts=firsts,
     )  # fmt: skip
 

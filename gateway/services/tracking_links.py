@@ -15,6 +15,7 @@ PATH = "/t/"
 """Everything below it is answered on any host."""
 CLICK_PATH = "/t/c/"
 OPEN_PATH = "/t/o/"
+TRAP_PATH = "/t/h/"
 PIXEL_SUFFIX = ".gif"
 
 
@@ -35,7 +36,7 @@ def base_url(sender: Sender | None) -> str:
 
 
 def fill(compiled: rewrite.Compiled, base: str, delivery_id: int) -> str:
-    """The text with the links and the pixel of one delivery."""
+    """The text with the links, the pixel and the hidden link of one delivery."""
     made: dict[str, str] = {}
 
     def link(target: str) -> str:
@@ -47,7 +48,10 @@ def fill(compiled: rewrite.Compiled, base: str, delivery_id: int) -> str:
     def pixel() -> str:
         return f"{base}{OPEN_PATH}{link_tokens.encode(Kind.OPEN, delivery_id)}{PIXEL_SUFFIX}"
 
-    return compiled.fill(link, pixel)
+    def trap() -> str:
+        return f"{base}{TRAP_PATH}{link_tokens.encode(Kind.TRAP, delivery_id)}"
+
+    return compiled.fill(link, pixel, trap)
 
 
 def click(token: str) -> Target | None:
@@ -62,4 +66,10 @@ def click(token: str) -> Target | None:
 def opened(token: str) -> int | None:
     """The delivery of a pixel; None for a token that we did not make."""
     found = link_tokens.decode(Kind.OPEN, token)
+    return None if found is None else found.delivery_id
+
+
+def trapped(token: str) -> int | None:
+    """The delivery of a hidden link; None for a token that we did not make."""
+    found = link_tokens.decode(Kind.TRAP, token)
     return None if found is None else found.delivery_id

@@ -28,11 +28,12 @@ SECONDS = 10.0
 """How long the endpoint may take."""
 
 _ANSWER = 4096
+_DEVICE = {"device": "iPhone", "device_kind": "mobile", "client": "Apple Mail"}
 _FACTS: dict[EventKind, dict[str, object]] = {
     EventKind.BOUNCED: {"code": 550, "enhanced": "5.1.1", "reason": "550 5.1.1 no such user"},
     EventKind.FAILED: {"code": 451, "enhanced": "4.4.1", "reason": "its time was used up"},
-    EventKind.OPENED: {"user_agent": "Mozilla/5.0", "verdict": "human"},
-    EventKind.CLICKED: {"user_agent": "Mozilla/5.0", "verdict": "human", "url": "https://example.com/"},
+    EventKind.OPENED: {"user_agent": "Mozilla/5.0", "verdict": "human", **_DEVICE},
+    EventKind.CLICKED: {"user_agent": "Mozilla/5.0", "verdict": "human", "url": "https://example.com/", **_DEVICE},
 }
 
 

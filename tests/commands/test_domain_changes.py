@@ -47,7 +47,9 @@ def test_the_documents_update_is_echoed_in_its_types(call: Call, who: cast.Sende
     shown = call("GetDomain", DomainID=who.domain.id)["Domain"]
     assert (shown["Status"], shown["IsActive"], shown["VerificationStatus"]) == ("Approval Pending", False, "Pending")
     wanted_options = {"LinkTracking": True, "OpenTracking": False, "UnsubscribeLink": True, "RequireTLS": False}
-    assert shown["Options"] == wanted_options | {"TrackingDomain": "", "TrackingPrivacy": False}
+    assert shown["Options"] == wanted_options | {
+        "TrackingDomain": "", "TrackingPrivacy": False, "TextLinkTracking": False, "HoneypotLink": False,
+    }  # fmt: skip
     assert "mail.shop.test" in shown["VerificationMeta"]["DNSRecords"]
 
 
@@ -173,3 +175,11 @@ def test_a_missing_and_a_foreign_domain(call: Call, name: str) -> None:
     assert answers[0].get("ErrorMessage") == MESSAGES.get(name, {}).get(absent)
     assert all(answer == answers[0] for answer in answers)
     assert models.Delivery.get().state == DeliveryState.QUEUED
+
+
+def test_the_options_of_tracked_links(call: Call, who: cast.Sender) -> None:
+    changed = call("UpdateDomain", DomainID=who.domain.id, TextLinkTracking=1, HoneypotLink="1")["Domain"]
+    assert (changed["TextLinkTracking"], changed["HoneypotLink"]) == ("1", "1")
+    assert call("GetDomain", DomainID=who.domain.id)["Domain"]["Options"]["HoneypotLink"] is True
+    changed = call("UpdateDomain", DomainID=who.domain.id, HoneypotLink=0)["Domain"]
+    assert (changed["TextLinkTracking"], changed["HoneypotLink"]) == ("1", "0")

@@ -116,7 +116,9 @@ def test_get_domains_has_every_documented_key_and_type(call: Call, owner: Caller
     for item in found:
         assert item["SenderDomain"] == item["DomainName"]
         options = {"LinkTracking": True, "OpenTracking": True, "UnsubscribeLink": False, "RequireTLS": False}
-        assert item["Options"] == options | {"TrackingDomain": "", "TrackingPrivacy": False}
+        assert item["Options"] == options | {
+                "TrackingDomain": "", "TrackingPrivacy": False, "TextLinkTracking": False, "HoneypotLink": False,
+            }  # fmt: skip
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", item["CreatedAt"])
         assert len(item["VerificationMeta"]["DNSRecords"]) == 7
         assert set(item["PolicyMeta"]) == {"SPF", "DKIM", "DMARC"}

@@ -48,6 +48,15 @@ def test_the_pixel(client: FlaskClient) -> None:
     assert [hit.delivery_id for hit in _noted() if hit] == [9]
 
 
+def test_the_hidden_link_does_no_harm(client: FlaskClient) -> None:
+    answer = client.get(f"/t/h/{link_tokens.encode(Kind.TRAP, 9)}", headers={"User-Agent": "A"})
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert "There is nothing here" in answer.text and "Location" not in answer.headers
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert [(hit.delivery_id, hit.trap, hit.url) for hit in _noted() if hit] == [(9, True, "")]
+    assert client.get(f"/t/h/{link_tokens.encode(Kind.CLICK, 9, b'https://a.test/')}").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/t/c/{}x", "/t/c/", "/t/o/{}x.gif", "/t/o/{}", "/t/c/x", "/t/c/{}%0d%0a"])
 def test_what_is_not_ours_leads_nowhere(client: FlaskClient, path: str) -> None:
     token = link_tokens.encode(Kind.CLICK, 7, b"https://shop.test/")

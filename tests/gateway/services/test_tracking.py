@@ -16,10 +16,13 @@ from gateway import clock, ids
 from gateway.mail.draft import Mailbox
 from gateway.services import (
     domain_changes,
+    event_buckets,
     gates,
     hit_spool,
+    housekeeping,
     messages,
     rendering,
+    senders,
     spool,
     statistics,
     tracking,
@@ -74,7 +77,10 @@ def test_a_hit_is_an_event_with_its_counters_and_webhooks(bells: list[str]) -> N
     _hit(delivery, "https://shop.test/b", method="HEAD")
     assert "hits" in bells
     assert tracking.drain(2) == 3
-    base = {"user_agent": BROWSER, "metadata": {"order": "1"}}
+    base = {
+        "user_agent": BROWSER, "device": "PC", "device_kind": "desktop", "client": "Firefox",
+        "metadata": {"order": "1"},
+    }  # fmt: skip
     assert _events() == [
         (EventKind.OPENED, {"verdict": "human", **base}, "192.0.2.9"),
         (EventKind.CLICKED, {"verdict": "human", "url": "https://shop.test/b", **base}, "192.0.2.9"),
@@ -128,6 +134,73 @@ def test_privacy_keeps_the_verdict_alone() -> None:
     _hit(_delivered(who), agent="curl/8")
     tracking.drain(1)
     assert _events() == [(EventKind.OPENED, {"verdict": "machine", "reasons": ["scanner_agent"]}, "")]
+
+
+SCANNER = {"agent": BROWSER, "ip": "198.51.100.7"}
+
+
+def _trap(delivery_id: int, **changed: str) -> None:
+    assert tracking.note(delivery_id=delivery_id, trap=True, **(SCANNER | changed))
+
+
+def test_whoever_follows_the_hidden_link_is_a_machine_before_and_after() -> None:
+    delivery = _delivered(cast.sender())
+    other = _delivered(cast.sender("other", "other.test"), domain="other.test")
+    _hit(delivery, "https://shop.test/a", **SCANNER)
+    hit_spool.seal()
+    _trap(delivery)
+    tracking.drain(1)
+    assert [(data["verdict"], data["reasons"]) for _, data, _ in _events()] == [("machine", ["honeypot"])]
+    # Later too, as long as it is the same visitor; nobody else, and no other message.
+    models.HoneypotHit.update(at_ms=models.HoneypotHit.at_ms - 60_000).execute()
+    _hit(delivery, "https://shop.test/b", **SCANNER)
+    _hit(delivery, "https://shop.test/b")
+    _hit(delivery, "https://shop.test/b", agent=BROWSER, ip="198.51.100.8")
+    _hit(other, "https://shop.test/b", **SCANNER)
+    tracking.drain(1)
+    assert [data["verdict"] for _, data, _ in _events()][1:] == ["machine", "human", "human", "human"]
+
+
+def test_near_the_hidden_link_every_visitor_is_that_scanner() -> None:
+    delivery = _delivered(cast.sender())
+    _trap(delivery, ip="203.0.113.1")
+    _hit(delivery, "https://shop.test/a", ip="203.0.113.2")
+    tracking.drain(1)
+    assert [data["reasons"] for _, data, _ in _events()] == [["honeypot"]]
+
+
+def test_the_hidden_link_itself_is_no_event_and_is_forgotten() -> None:
+    delivery = _delivered(cast.sender())
+    for _ in range(3):
+        _trap(delivery)
+    assert tracking.drain(1) == 0
+    assert _events() == []
+    (row,) = models.HoneypotHit.select()
+    assert SCANNER["ip"] not in row.visitor
+    models.HoneypotHit.update(at_ms=1).execute()
+    housekeeping.sweep(5)
+    assert models.HoneypotHit.select().count() == 0
+
+
+def test_devices_and_clients_are_counted() -> None:
+    who = cast.sender()
+    delivery = _delivered(who)
+    phone = (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
+    )
+    for agent in (phone, BROWSER, phone):
+        _hit(delivery, agent=agent)
+    tracking.drain(1)
+    days = statistics.period(None, None)
+
+    def counted(field: str) -> list[tuple[str, int]]:
+        found, partial = event_buckets.buckets(caller=who.owner, domain_id=who.domain.id, field=field, days=days)
+        assert not partial
+        return found
+
+    assert counted("client") == [("Apple Mail", 2), ("Firefox", 1)]
+    assert counted("deviceKind") == [("mobile", 2), ("desktop", 1)]
+    assert counted("device") == [("iPhone", 2), ("PC", 1)]
 
 
 def test_hits_of_one_delivery_are_bounded() -> None:
@@ -196,6 +269,46 @@ def test_a_late_hit_is_told_as_of_now_and_says_when_it_was() -> None:
 
 
 class TestRendering:
+    TEXT = "Your order: https://shop.test/o/1.\n"
+    PAGE = f"<html><body>{HTML}</body></html>"
+
+    def _options(self, who: cast.Sender, **options: bool) -> None:
+        domain_changes.update(caller=who.owner, domain_id=who.domain.id, **options)  # type: ignore[arg-type]
+        senders.forget()
+
+    def _one(self, who: cast.Sender, **changed: Any) -> tuple[rendering.Stored, bytes]:
+        messages.accept(who.caller, cast.draft(html=self.PAGE, text=self.TEXT, **changed))
+        message = models.Message.select().order_by(models.Message.id.desc()).first()
+        (stored,) = rendering.load([message.id]).values()
+        made = stored.composed(5, "jane@friends.test", None)
+        return stored, made.replace(b"=\r\n", b"").replace(b"=3D", b"=")
+
+    def test_plain_text_is_tracked_where_the_domain_wants_it(self) -> None:
+        who = cast.sender()
+        _, made = self._one(who)
+        assert self.TEXT.strip().encode() in made
+        self._options(who, text_link_tracking=True)
+        stored, made = self._one(who)
+        (token,) = re.findall(rb"Your order: http://127\.0\.0\.1:8080/t/c/([\w-]+)\.\r\n", made)
+        assert tracking_links.click(token.decode()) == tracking_links.Target(5, "https://shop.test/o/1")
+        assert stored.individual
+        _, made = self._one(who, track_links=False)
+        assert self.TEXT.strip().encode() in made
+        # A message with nothing but text is one for each recipient then.
+        messages.accept(who.caller, cast.draft(html=None, text=self.TEXT, track_opens=False))
+        (stored,) = rendering.load([models.Message.select().order_by(models.Message.id.desc()).first().id]).values()
+        assert stored.individual
+
+    def test_the_hidden_link_is_there_where_the_domain_wants_it(self) -> None:
+        who = cast.sender()
+        assert b"/t/h/" not in self._one(who)[1]
+        self._options(who, honeypot_link=True)
+        _, made = self._one(who)
+        (token,) = re.findall(rb"<body><a href=\"http://127\.0\.0\.1:8080/t/h/([\w-]+)\" tabindex", made)
+        assert tracking_links.trapped(token.decode()) == 5
+        assert tracking_links.opened(token.decode()) is None
+        assert b"/t/h/" not in self._one(who, track_links=False)[1]
+
     def _stored(self, **changed: Any) -> tuple[rendering.Stored, list[Any]]:
         who = cast.sender()
         messages.accept(who.caller, cast.draft(html=HTML, cc=[Mailbox("carl@friends.test")], **changed))
