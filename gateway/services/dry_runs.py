@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway import clock, config, errors, ids
@@ -16,7 +16,9 @@ from gateway.services import (
     gates,
     idempotency,
     rendering,
+    routes,
     senders,
+    server_transports,
     shaping,
     suppressions,
     tls_forecasts,
@@ -29,6 +31,7 @@ from gateway.services.tls_forecasts import Tls
 from gateway.services.verdicts import Stored, Trail
 from gateway.transports.destination import NoRoute
 from gateway.transports.mx import Direct
+from gateway.transports.provider import Provider
 from gateway.transports.smarthost import Smarthost
 from models import database as db
 
@@ -129,9 +132,11 @@ def _tell(prepared: Prepared, admitted: Admitted) -> DryRun:
     asked = alignment.Asked(
         questions, from_domain=draft.sender.domain, domain=sender.name, return_path=sender.return_path_host, keys=keys
     )
-    transport = gates.transport_name(config.settings().delivery, prepared.route)
     going = [one.address for one in recipients if one.suppressed is None]
-    destinations = _destinations(questions, transport, going, required=sender.require_tls)
+    ways: dict[str, str] = {}
+    for address in going:
+        ways.setdefault(address.rpartition("@")[2], prepared.route_of(address))
+    transport, destinations = _destinations(questions, prepared, ways)
     stored: Stored = {"gate": verdicts.SIGNING, "rule": "dkim", "selectors": [key.selector for key in keys]}
     message, failure = b"", None
     try:
@@ -186,10 +191,10 @@ def _render(prepared: Prepared, rcpt: str, signed: bool) -> bytes:
 
 
 def _destinations(
-    questions: alignment.Questions, transport: str, going: Sequence[str], *, required: bool
-) -> list[alignment.Answer[Destination]]:
-    settings = config.settings()
-    domains = list(dict.fromkeys(address.rpartition("@")[2] for address in going))[:DOMAINS_MOST]
+    questions: alignment.Questions, prepared: Prepared, ways: Mapping[str, str]
+) -> tuple[str, list[alignment.Answer[Destination]]]:
+    """The transports, and where the mail for each domain goes; `ways` are the routes by domain."""
+    settings, required = config.settings(), prepared.sender.require_tls
     direct = Direct(
         hostname=settings.hostname,
         port=settings.mx_port,
@@ -206,21 +211,43 @@ def _destinations(
         except NoRoute as nowhere:
             return Destination(domain, [], nowhere.outcome.reply)
 
-    def smarthost(domain: str) -> Destination:
-        relay = Smarthost(settings.delivery, hostname=settings.hostname)
-        tls = tls_forecasts.to_relay(relay, required=required)
-        return Destination(domain, [f"{relay.host}:{relay.port}"], _pause(pauses, relay.host, domain), tls)
+    def relay(way: Smarthost, target: str, domain: str) -> Destination:
+        tls = tls_forecasts.to_relay(way, required=required or way.options.tls == "required")
+        return Destination(domain, [f"{way.host}:{way.port}"], _pause(pauses, target, domain), tls)
+
+    def provider(endpoint: str, target: str, domain: str) -> Destination:
+        return Destination(domain, [endpoint], _pause(pauses, target, domain))
 
     def nowhere(domain: str) -> Destination:
         return Destination(domain, [], tls_forecasts.STAYS.detail, tls_forecasts.STAYS)
 
-    look = {"direct": exchangers, "smarthost": smarthost}.get(transport, nowhere)
-    return [questions.ask(functools.partial(look, domain), name=domain) for domain in domains]
+    def look(route: str) -> tuple[str, Callable[[str], Destination]]:
+        server = routes.parse(route)
+        if server is None:
+            name = gates.transport_name(settings.delivery, route)
+            if name == "smarthost":
+                way = Smarthost(settings.delivery, hostname=settings.hostname)
+                return name, functools.partial(relay, way, way.host)
+            return name, exchangers if name == "direct" else nowhere
+        try:
+            built = server_transports.build(server.server_id)
+        except server_transports.Gone:  # just now
+            return "", nowhere
+        if isinstance(built.inner, Smarthost):
+            return built.name, functools.partial(relay, built.inner, built.target)
+        if isinstance(built.inner, Provider):
+            return built.name, functools.partial(provider, built.inner.endpoint, built.target)
+        return built.name, exchangers if isinstance(built.inner, Direct) else nowhere
+
+    looks = {route: look(route) for route in dict.fromkeys(ways.values() or [prepared.route])}
+    names = ", ".join(dict.fromkeys(name for name, _ in looks.values()))
+    some = list(ways.items())[:DOMAINS_MOST]
+    return names, [questions.ask(functools.partial(looks[route][1], domain), name=domain) for domain, route in some]
 
 
 def _pause(pauses: Sequence[shaping.Limit], group: str, domain: str) -> str:
     """What holds back the mail to a destination now; of several pauses the one that ends last."""
-    targets = {(shaping.MX, group), (shaping.DOMAIN, domain)}
+    targets = {(shaping.MX, group), (shaping.SERVER, group), (shaping.DOMAIN, domain)}
     found = [limit for limit in pauses if (limit.scope, limit.target) in targets]
     if not found:
         return ""

@@ -21,7 +21,10 @@ from gateway import clock
 from gateway.mail.draft import Mailbox
 from gateway.services import (
     deliveries,
+    dry_runs,
+    expansions,
     explanations,
+    lists,
     messages,
     routing_rules,
     routing_tables,
@@ -29,6 +32,7 @@ from gateway.services import (
     server_health,
     server_usage,
     shaping,
+    subscribers,
 )
 from gateway.services.sending_servers import SendingServer
 from models import database as db
@@ -152,6 +156,37 @@ def test_a_rule_by_recipient_domain_splits_one_message(world: World) -> None:
     _drain()
     assert sorted(rcpt for one in shops.messages for rcpt in one.rcpts) == ["a@one.shops.test", "b@two.shops.test"]
     assert [rcpt for one in others.messages for rcpt in one.rcpts] == ["c@friends.test"]
+
+
+def test_a_dry_run_says_the_same(world: World) -> None:
+    world.relay("shops")
+    world.relay("off", priority=1, status="paused")
+    world.rule({"server": "off", "priority": 1}, "shops", recipient_domain="shops.test")
+    to = [Mailbox("a@shops.test"), Mailbox("c@friends.test")]
+    found = dry_runs.run(caller=world.who.caller, draft=cast.draft(to=to))
+    route = next(one for one in found.verdicts if one["gate"] == "route")
+    assert [(way["rule"], way["server"], way["passed_over"]) for way in route["ways"]] == [
+        ("rule 1", "shops", ["off: it is paused"]), ("no_rule", "shops", ["off: it is paused"]),
+    ]  # fmt: skip
+    shops = world.servers["shops"]
+    assert found.transport == f"smtp:{shops.id}"
+    assert [one.hosts for one in found.destinations] == [[f"127.0.0.1:{world.sinks['shops'].port}"]] * 2
+    assert models.Message.select().count() == 0
+
+
+def test_each_subscriber_of_a_list_goes_its_own_way(world: World) -> None:
+    shops, others = world.relay("shops"), world.relay("others")
+    list_ = lists.add(caller=world.who.owner, name="Friends")
+    for address in ("a@shops.test", "b@shops.test", "c@friends.test"):
+        subscribers.add(caller=world.who.owner, list_id=list_.id, email=address)
+    world.rule("shops", recipient_domain="shops.test", purpose="marketing", list=list_.id)
+    world.rule("others")
+    (message_id,) = world.send(to=[], list_id=list_.id)
+    expansions.drain(5)
+    _drain()
+    assert (shops.count, others.count) == (2, 1)
+    route = next(gate for gate in world.explain(message_id).gates if gate.gate == "route")
+    assert (route.decision, route.rule) == ("for_each", "list")
 
 
 def _a_dead_peer(sink: SmtpSink) -> None:
