@@ -12,6 +12,10 @@ from models import database as db
 
 MOST_LISTED = 100
 _NOTE_LENGTH = 255
+_SELECT = (
+    "SELECT a.address, a.domain_id, COALESCE(d.name, ''), a.note, a.created_ms, a.id FROM allowed a"
+    " LEFT JOIN sender_domain d ON d.id = a.domain_id"
+)
 _ON_CONFLICT = {
     "sqlite": " ON CONFLICT (account_id, address, domain_id) DO UPDATE SET note = excluded.note",
     "mysql": " ON DUPLICATE KEY UPDATE note = VALUES(note)",
@@ -27,6 +31,7 @@ class Allowed:
     domain: str
     note: str
     created_ms: int
+    id: int
 
 
 def allows(tx: db.Transaction, *, account_id: int, domain_id: int, address: str) -> bool:
@@ -76,12 +81,32 @@ def list_(
     """Some of the allow-list, the oldest first, and how many there are; raises `NotFound`."""
     where, params = suppression_scope.read(caller, domain_id)
     rows = db.rows(
-        "SELECT a.address, a.domain_id, COALESCE(d.name, ''), a.note, a.created_ms FROM allowed a"
-        f" LEFT JOIN sender_domain d ON d.id = a.domain_id WHERE {where.format('a')} ORDER BY a.id LIMIT ? OFFSET ?",
+        f"{_SELECT} WHERE {where.format('a')} ORDER BY a.id LIMIT ? OFFSET ?",
         [*params, min(count, MOST_LISTED), start],
     )
     total = db.rows(f"SELECT COUNT(*) FROM allowed a WHERE {where.format('a')}", params)[0][0]
     return [Allowed(*row) for row in rows], int(total)
+
+
+def page(*, caller: Caller, count: int, after: int | None = None) -> list[Allowed]:
+    """The allow-list as far as the caller sees it, the oldest first, behind a number."""
+    where, params = suppression_scope.read(caller, None)
+    rows = db.rows(
+        f"{_SELECT} WHERE {where.format('a')} AND a.id > ? ORDER BY a.id LIMIT ?", [*params, after or 0, count]
+    )
+    return [Allowed(*row) for row in rows]
+
+
+def find(*, caller: Caller, address: str, domain_id: int | None = None) -> Allowed:
+    """Raises `InvalidAddress`, `NotFound` (the domain), `EntryNotFound`."""
+    scope = suppression_scope.written(caller, domain_id)
+    rows = db.rows(
+        f"{_SELECT} WHERE a.account_id = ? AND a.domain_id = ? AND a.address = ?",
+        (caller.account_id, scope, _entry(address)),
+    )
+    if not rows:
+        raise errors.EntryNotFound(what="address")
+    return Allowed(*rows[0])
 
 
 def _entry(text: str) -> str:

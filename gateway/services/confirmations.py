@@ -91,7 +91,7 @@ def checked(*, caller: Caller, old: Mapping[str, Any], changes: Mapping[str, Any
     if TEMPLATE in found:
         names = templates.find(caller=caller, template_id=found[TEMPLATE]).variables()
         if "confirm_url" not in names:
-            raise errors.Invalid("The template has no {{ confirm_url }}.", field="confirm_template")
+            raise errors.Invalid("The template has no {{ confirm_url }}.", field="confirm_template_id")
     return found
 
 

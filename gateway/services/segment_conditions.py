@@ -294,6 +294,11 @@ def _each(value: Any) -> Iterator[Any]:
     yield from value if isinstance(value, list) else (value,)
 
 
+def same(value: Any, wanted: Any) -> bool:
+    """What `equals` asks: of texts in any case, of what is a number as one, of a list for each of its values."""
+    return _equals(value, wanted)
+
+
 def _equals(value: Any, wanted: Any) -> bool:
     return any(_same(one, wanted) for one in _each(value))
 

@@ -13,7 +13,7 @@ import orjson
 
 from gateway import clock, errors, ids
 from gateway.mail import address as addresses
-from gateway.services import confirmations, list_counts, lists, notices, suppressions
+from gateway.services import confirmations, list_counts, lists, notices, segment_conditions, suppressions
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
@@ -21,6 +21,8 @@ from models.vocabulary import NoticeKind, SubscriberStatus
 
 MOST_AT_ONCE = 1_000
 MOST_LISTED = 100
+LOOKED_AT_MOST = 50_000
+"""Rows that one page of a filtered list looks at."""
 FIELDS_MOST = 16_384
 """Bytes of one subscriber's fields as JSON."""
 FIELD_NAME_LENGTH = 64
@@ -48,11 +50,11 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """One to be added; email and fields as they were sent. `status` None: what the list gives to whom is new."""
+    """One to be added, as it was sent. `status` None: what the list gives to whom is new."""
 
     email: Any
     fields: Any = None
-    status: SubscriberStatus | None = None
+    status: Any = None
 
 
 class Result(StrEnum):
@@ -319,6 +321,68 @@ def list_(
     return [_shown(row) for row in rows], sum(totals[one] for one in wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which to list; empty fields do not narrow it. `since_ms`: added or changed since."""
+
+    status: SubscriberStatus | None = None
+    email: str = ""
+    field: tuple[str, str] | None = None
+    since_ms: int | None = None
+
+
+def page(
+    *, caller: Caller, list_id: int, wanted: Wanted, count: int, after: int | None = None
+) -> tuple[list[Subscriber], int | None]:
+    """Up to `count` of a list's subscribers behind a number, and where the next page begins, None at the end.
+
+    A page that looked at `LOOKED_AT_MOST` rows ends there, however few it found. Raises `NotFound`.
+    """
+    lists.find(caller=caller, list_id=list_id)
+    if wanted.email:
+        try:
+            found = [find(caller=caller, list_id=list_id, email=wanted.email)]
+        except errors.SubscriberNotFound:
+            return [], None
+        return [one for one in found if _is_wanted(one, wanted) and one.id > (after or 0)], None
+    narrow = wanted.field is not None or wanted.since_ms is not None
+    window = 1_000 if narrow else count + 1
+    index = "subscriber_list_id_id" if wanted.status is None else "subscriber_list_id_status_id"
+    use = f"INDEXED BY {index}" if db.dialect() == "sqlite" else f"FORCE INDEX ({index})"
+    status = ("<>", int(_REMOVED)) if wanted.status is None else ("=", int(wanted.status))
+    at, kept, looked = after or 0, list[Subscriber](), 0
+    while True:
+        rows = db.rows(
+            f"SELECT {_COLUMNS} FROM subscriber {use} WHERE list_id = ? AND status {status[0]} ? AND id > ?"
+            " ORDER BY id LIMIT ?",
+            (list_id, status[1], at, window),
+        )
+        looked += len(rows)
+        for row in rows:
+            one = _shown(row)
+            if not _is_wanted(one, wanted):
+                continue
+            if len(kept) == count:
+                return kept, kept[-1].id
+            kept.append(one)
+        if len(rows) < window:
+            return kept, None
+        at = rows[-1][0]
+        if looked >= LOOKED_AT_MOST:
+            return kept, at
+
+
+def _is_wanted(one: Subscriber, wanted: Wanted) -> bool:
+    if wanted.status is not None and one.status is not wanted.status:
+        return False
+    if wanted.since_ms is not None and one.updated_ms < wanted.since_ms:
+        return False
+    if wanted.field is None:
+        return True
+    name, value = wanted.field
+    return segment_conditions.same(one.fields.get(name), value)
+
+
 def find(*, caller: Caller, list_id: int, subscriber_id: int | None = None, email: str | None = None) -> Subscriber:
     """By id, else by address; raises `WhichSubscriber`, `NotFound` (the list) and `SubscriberNotFound`."""
     if subscriber_id is None and email is None:
@@ -416,6 +480,13 @@ def confirm(*, list_id: int, subscriber_id: int, address: str) -> bool:
     return db.in_transaction(work)
 
 
+def unsubscribe_addresses(tx: db.Transaction, *, account_id: int, list_id: int, found: Sequence[str]) -> None:
+    """Unsubscribe those of these normalised addresses that are on the list; part of a suppression of that list."""
+    for row in _rows(tx, list_id, found).values():
+        if row.id is not None:
+            _move_in(tx, account_id, list_id, row.id, _UNSUBSCRIBED)
+
+
 def _move(
     tx: db.Transaction,
     caller: Caller,
@@ -479,13 +550,15 @@ def _move_in(
 
 
 def check(item: New) -> Checked:
-    """Raises `InvalidAddress`, `Invalid` (the fields)."""
+    """Raises `InvalidAddress`, `Invalid` (the fields, the status)."""
     try:
         email = addresses.check(item.email) if isinstance(item.email, str) else ""
     except errors.Invalid:
         email = ""
     if not email:
         raise errors.InvalidAddress(field="EmailAddress")
+    if item.status is not None and item.status not in (_ACTIVE, _UNSUBSCRIBED, _PENDING):
+        raise errors.Invalid("The status should be active, unsubscribed or pending.", field="status")
     return Checked(email, suppressions.normalise(email), _fields(item.fields), item.status)
 
 

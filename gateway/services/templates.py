@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from gateway import clock, errors, ids
 from gateway.mail import merge
@@ -13,7 +14,7 @@ from gateway.services.identity import Caller
 from models import database as db
 
 MOST_LISTED = 100
-_COLUMNS = "id, name, subject, html, text, created_ms, updated_ms"
+_COLUMNS = "id, name, subject, html, text, created_ms, updated_ms, uuid"
 _NAME_LENGTH = 255
 _SUBJECT_LENGTH = 998
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -30,6 +31,7 @@ class Template:
     text: str | None
     created_ms: int
     updated_ms: int
+    uuid: UUID
 
     def variables(self) -> list[str]:
         """The names that its parts read, sorted."""
@@ -49,37 +51,97 @@ class Rendered:
 
 def add(*, caller: Caller, name: str, subject: str, html: str | None, text: str | None) -> Template:
     """Keep a template; raises `Invalid`, and `InvalidTemplate` for a part that cannot be read."""
-    now = clock.now_ms()
-    made = Template(0, *_checked(name, subject, html, text), now, now)
+    checked = _checked(name, subject, html, text)
+    return db.in_transaction(lambda tx: _insert(tx, caller, *checked))
 
-    def work(tx: db.Transaction) -> int:
-        cursor = tx.execute(
-            "INSERT INTO template (uuid, account_id, name, subject, html, text, created_ms, updated_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (ids.new_uuid().bytes, caller.account_id, made.name, made.subject, made.html, made.text, now, now),
+
+def _insert(
+    tx: db.Transaction, caller: Caller, name: str, subject: str, html: str | None, text: str | None
+) -> Template:
+    now, uuid = clock.now_ms(), ids.new_uuid()
+    cursor = tx.execute(
+        "INSERT INTO template (uuid, account_id, name, subject, html, text, created_ms, updated_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (uuid.bytes, caller.account_id, name, subject, html, text, now, now),
+    )
+    return Template(int(cursor.lastrowid), name, subject, html, text, now, now, uuid)
+
+
+def put(
+    *, caller: Caller, name: str, changes: Mapping[str, str | None], uuid: UUID | None = None
+) -> tuple[Template, bool]:
+    """Change the template with that UUID, else the oldest of that name, else make one; and whether it was made.
+
+    `changes` are `subject`, `html` and `text`; what it has beside them stays. Raises `NotFound` (the UUID),
+    `Invalid`, `InvalidTemplate`, `NoContent`.
+    """
+
+    def work(tx: db.Transaction) -> tuple[Template, bool]:
+        # Two at once with one name make one template.
+        lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+        tx.rows(f"SELECT id FROM account WHERE id = ?{lock}", (caller.account_id,))
+        where, value = ("name = ?", name.strip()) if uuid is None else ("uuid = ?", uuid.bytes)
+        rows = tx.rows(
+            f"SELECT {_COLUMNS} FROM template WHERE account_id = ? AND {where} ORDER BY id LIMIT 1",
+            (caller.account_id, value),
         )
-        return int(cursor.lastrowid)
+        if not rows and uuid is not None:
+            raise errors.NotFound(what="template")
+        if not rows:
+            new = {"subject": "", "html": None, "text": None} | dict(changes)
+            return _insert(tx, caller, *_checked(name, new["subject"] or "", new["html"], new["text"])), True
+        return _update(tx, caller, _read(rows[0]), {"name": name, **changes} if name.strip() else changes), False
 
-    return Template(db.in_transaction(work), made.name, made.subject, made.html, made.text, now, now)
+    return db.in_transaction(work)
 
 
-def find(*, caller: Caller, template_id: int) -> Template:
-    """Raises `NotFound`."""
-    rows = db.rows(f"SELECT {_COLUMNS} FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id))
+def _read(row: tuple[Any, ...]) -> Template:
+    id_, name, subject, html, text, created_ms, updated_ms, uuid = row
+    return Template(id_, name, subject, html, text, created_ms, updated_ms, UUID(bytes=bytes(uuid)))
+
+
+def find(*, caller: Caller, template_id: int | None = None, uuid: UUID | None = None) -> Template:
+    """By number, else by UUID; raises `NotFound`."""
+    if template_id is None and uuid is None:
+        raise errors.NotFound(what="template")
+    column, value = ("id", template_id) if uuid is None else ("uuid", uuid.bytes)
+    rows = db.rows(f"SELECT {_COLUMNS} FROM template WHERE {column} = ? AND account_id = ?", (value, caller.account_id))
     if not rows:
         raise errors.NotFound(what="template")
-    return Template(*rows[0])
+    return _read(rows[0])
+
+
+def uuids(*, caller: Caller, template_ids: Collection[int]) -> dict[int, UUID]:
+    """The UUIDs of the account's templates by number; those that are gone are left out."""
+    if not template_ids:
+        return {}
+    rows = db.rows(
+        f"SELECT id, uuid FROM template WHERE account_id = ? AND id IN ({','.join('?' * len(template_ids))})",
+        (caller.account_id, *template_ids),
+    )
+    return {int(template_id): UUID(bytes=bytes(uuid)) for template_id, uuid in rows}
+
+
+def page(*, caller: Caller, count: int, after: int | None = None, name: str = "") -> list[Template]:
+    """Templates whose name has `name` in it, in any case, without bodies, the oldest first, behind a number."""
+    rows = db.rows(
+        "SELECT id, name, subject, NULL, NULL, created_ms, updated_ms, uuid FROM template WHERE account_id = ?"
+        " AND id > ? ORDER BY id",
+        (caller.account_id, after or 0),
+    )
+    # Folded here: the two databases do not agree on what the same letters are.
+    return [_read(row) for row in rows if name.casefold() in str(row[1]).casefold()][:count]
 
 
 def list_(*, caller: Caller, start: int = 0, count: int = MOST_LISTED) -> tuple[list[Template], int]:
     """Some of the account's templates, the oldest first and without their bodies, and how many there are."""
     rows = db.rows(
-        "SELECT id, name, subject, NULL, NULL, created_ms, updated_ms FROM template WHERE account_id = ? ORDER BY id"
-        " LIMIT ? OFFSET ?",
+        "SELECT id, name, subject, NULL, NULL, created_ms, updated_ms, uuid FROM template WHERE account_id = ?"
+        " ORDER BY id LIMIT ? OFFSET ?",
         (caller.account_id, min(count, MOST_LISTED), start),
     )
     total = db.rows("SELECT COUNT(*) FROM template WHERE account_id = ?", (caller.account_id,))[0][0]
-    return [Template(*row) for row in rows], int(total)
+    return [_read(row) for row in rows], int(total)
 
 
 def update(*, caller: Caller, template_id: int, changes: Mapping[str, str | None]) -> Template:
@@ -88,21 +150,20 @@ def update(*, caller: Caller, template_id: int, changes: Mapping[str, str | None
     Raises `NotFound`, `Invalid`, `InvalidTemplate`.
     """
     old = find(caller=caller, template_id=template_id)
+    return db.in_transaction(lambda tx: _update(tx, caller, old, changes))
+
+
+def _update(tx: db.Transaction, caller: Caller, old: Template, changes: Mapping[str, str | None]) -> Template:
     new = {"name": old.name, "subject": old.subject, "html": old.html, "text": old.text} | dict(changes)
     name, subject, html, text = _checked(new["name"] or "", new["subject"] or "", new["html"], new["text"])
     now = clock.now_ms()
-
-    def work(tx: db.Transaction) -> bool:
-        found = tx.execute(
-            "UPDATE template SET name = ?, subject = ?, html = ?, text = ?, updated_ms = ?"
-            " WHERE id = ? AND account_id = ?",
-            (name, subject, html, text, now, template_id, caller.account_id),
-        )
-        return bool(found.rowcount) or bool(tx.rows("SELECT id FROM template WHERE id = ?", (template_id,)))
-
-    if not db.in_transaction(work):
+    tx.execute(
+        "UPDATE template SET name = ?, subject = ?, html = ?, text = ?, updated_ms = ? WHERE id = ? AND account_id = ?",
+        (name, subject, html, text, now, old.id, caller.account_id),
+    )
+    if not tx.rows("SELECT id FROM template WHERE id = ?", (old.id,)):
         raise errors.NotFound(what="template")
-    return Template(old.id, name, subject, html, text, old.created_ms, now)
+    return Template(old.id, name, subject, html, text, old.created_ms, now, old.uuid)
 
 
 def delete(*, caller: Caller, template_id: int) -> None:

@@ -17,6 +17,19 @@ from web.rest.surface import INVALID_KEY
 
 VALIDATION = "Validation failed"
 
+_NAMES = {
+    "TemplateName": "name",
+    "ListName": "name",
+    "Subject": "subject",
+    "HTMLContent": "html",
+    "EmailAddress": "email",
+    "Fields": "fields",
+    "Subscribers": "subscribers",
+    "Reason": "reason",
+    "ExpiresAt": "expires_at",
+}
+"""What services call as the command API does."""
+
 
 def register(blueprint: Blueprint, *, forbidden: tuple[type[errors.GatewayError], ...] = ()) -> None:
     """Render what the surface's operations raise; failures are rendered as everywhere.
@@ -55,5 +68,6 @@ def finish(response: Response) -> Response:
 def _faults(error: errors.Invalid) -> Any:
     listed = error.data.get("fields")
     if listed is None:
-        listed = [{"field": error.data["field"], "message": error.message}] if error.data.get("field") else []
+        field = str(error.data.get("field") or "")
+        listed = [{"field": _NAMES.get(field, field), "message": error.message}] if field else []
     return listed
