@@ -34,10 +34,22 @@ def _end(response: Response) -> Response:
         call.result = OK if response.status_code < 400 else REFUSED if response.status_code < 500 else FAILED
     if not call.action:
         call.action = f"{request.method} {request.url_rule.rule if request.url_rule is not None else request.path}"
+    if not call.code and response.status_code >= 400:
+        call.code = _code(response)
     if not call.what:
         call.what = _object(call.caller.account_id if call.caller is not None else 0)
     audit_calls.keep(call)
     return response
+
+
+def _code(response: Response) -> str:
+    """What the refusal is called on its surface."""
+    body = response.get_json(silent=True) if response.is_json else None
+    if not isinstance(body, dict):
+        return ""
+    listed = body.get("Errors")
+    first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    return str(body.get("code") or first.get("Code") or "")[:64]
 
 
 def _object(account_id: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from gateway import errors
-from gateway.services import identity, users
+from gateway.services import audit, identity, users
 from models.database import Transaction, in_transaction
 
 OPTIONS = {
@@ -27,6 +27,11 @@ def change(*, email: str, changed: dict[str, bool]) -> dict[str, bool]:
         ((text,),) = tx.rows(f"SELECT options FROM account WHERE id = ?{lock}", (account.id,))
         options = json.loads(text or "{}") | changed
         if changed:
+            before = {name: bool(json.loads(text or "{}").get(name)) for name in changed}
+            audit.record(
+                tx, caller=None, account_id=account.id, action="user.options", what=f"user:{account.id}",
+                before=before, after=changed,
+            )  # fmt: skip
             tx.execute("UPDATE account SET options = ? WHERE id = ?", (json.dumps(options), account.id))
         return {name: bool(options.get(name)) for name in OPTIONS}
 

@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from gateway import errors, ids
-from gateway.services import campaigns, domains, event_query, event_range, event_rows, event_search, message_events
-from gateway.services.event_range import BY_ID, BY_KIND, BY_MESSAGE, INT64, Wanted
+from gateway.services import domains, event_query, event_range, event_rows, event_search, message_events
+from gateway.services.event_range import BY_KIND, BY_MESSAGE, INT64, Wanted
 from gateway.services.event_rows import EventRow
 from gateway.services.identity import Caller
-from gateway.services.statistics import domain_ids
+from gateway.services.statistics import domain_ids, domain_names
 from models import database as db
 from models.account import Account
 from models.vocabulary import EventKind
@@ -52,7 +51,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`events` as they are shown; `cursor` is '' at the end. A page may be short where little of what is looked at fits."""
+    """`events` as they are shown; `cursor` is '' at the end.
+
+    A page may be short where little of what is looked at fits.
+    """
 
     events: list[dict[str, Any]]
     cursor: str
@@ -198,7 +200,7 @@ def _searched(
     node = event_query.parse(" ".join(parts))
     at, inner = (int((place := _place(cursor, "q"))[0]), place[1] if len(place) > 1 else "") if cursor else (0, "")
     ordered = [id_ for id_ in sorted(own) if id_ >= at]
-    names = dict(db.rows(f"SELECT id, name FROM sender_domain WHERE id IN ({', '.join('?' * len(own))})", list(own)))
+    names = domain_names(own)
     for index, domain_id in enumerate(ordered):
         wanted = Wanted(domain_id, 0, count, asked.kinds, asked.from_ms, event_range.inclusive(asked.to_ms))
         found = event_search.matching(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway import clock, errors
-from gateway.services import domains, identity, keys, scratchpad
+from gateway.services import audit, domains, identity, keys, scratchpad
 from gateway.services.identity import Caller
 from models.api import ApiKey
 from models.database import Transaction, in_transaction
@@ -53,6 +53,7 @@ def add(
             description=description,
             defaults=defaults,
         )
+        _record(tx, caller, "key.create", row)
         return _shown(row, text, None)
 
     return in_transaction(work)
@@ -79,7 +80,9 @@ def delete(*, caller: Caller, key_id: int) -> None:
     """The key stops at once; raises `NotFound` for an absent, foreign or revoked one and for an account's own key."""
 
     def work(tx: Transaction) -> None:
-        _revoke(tx, _own(tx, caller, key_id))
+        row = _own(tx, caller, key_id)
+        _revoke(tx, row)
+        _record(tx, caller, "key.revoke", row)
 
     in_transaction(work)
     identity.forget()
@@ -104,6 +107,7 @@ def replace(*, caller: Caller, key_id: int) -> SenderKey:
         )
         tx.execute("UPDATE api_key SET expires_ms = ? WHERE id = ?", (old.expires_ms, row.id))
         _revoke(tx, old)
+        _record(tx, caller, "key.replace", row, replaced=old.prefix)
         return _shown(row, text, None)
 
     made = in_transaction(work)
@@ -129,6 +133,21 @@ def _own(tx: Transaction, caller: Caller, key_id: int) -> ApiKey:
 
 def _revoke(tx: Transaction, row: ApiKey) -> None:
     tx.execute("UPDATE api_key SET revoked_ms = ? WHERE id = ?", (clock.now_ms(), row.id))
+
+
+def _record(tx: Transaction, caller: Caller, action: str, row: ApiKey, **more: str) -> None:
+    """The key as lists show it: by its prefix."""
+    told = {"prefix": row.prefix, "domain_id": row.domain_id, "surface": row.surface, "scopes": json.loads(row.scopes)}
+    told |= {"live": row.live, "description": row.description, **more}
+    gone = action == "key.revoke"
+    audit.record(
+        tx,
+        caller=caller,
+        action=action,
+        what=f"key:{row.id}",
+        before=told if gone else None,
+        after=None if gone else told,
+    )
 
 
 def _last_used(key_ids: list[int]) -> dict[int, int]:

@@ -34,16 +34,20 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     account_id: int | None = None,
+    actor: str = "",
 ) -> None:
     """Write who changed what, with what was different before and after; committed with the change or not at all.
 
     `action` is a noun and a verb (`domain.update`), `what` the object (`domain:12`; `person(…)` for a recipient).
     Without `before` it was made, without `after` it is gone; of both only what differs is kept. Secrets are taken out
-    here, whatever is handed in. `account_id` is the owner where that is not the caller; 0 is the installation.
+    here, whatever is handed in. `account_id` is the owner where that is not the caller; 0 is the installation. Without
+    a caller it is whoever is known to call; `actor` is told where only the service knows.
     """
     call = audit_calls.current()
-    actor = (call.actor if call is not None else "") or (caller.email if caller is not None else SYSTEM)
     owner = account_id if account_id is not None else caller.account_id if caller is not None else 0
+    if caller is None and call is not None:
+        caller = call.caller
+    actor = (call.actor if call is not None else "") or actor or (caller.email if caller is not None else SYSTEM)
     tx.execute(
         _INSERT,
         (

@@ -227,8 +227,10 @@ def _hashes(seqs: list[int]) -> dict[int, str]:
     return found
 
 
-def head() -> dict[str, Any]:
-    """The signed end of the log, for whoever keeps it elsewhere and compares later."""
+def head(*, caller: Caller | None = None) -> dict[str, Any]:
+    """The signed end of the log, for whoever keeps it elsewhere and compares later; raises `NotAllowed`."""
+    if caller is not None:
+        _check(caller, Wanted())
     audit_chain.run(_FRESH_S)
     found = audit_head.read() or audit_head.Head()
     return {

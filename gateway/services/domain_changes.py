@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway import clock, errors, ids, vault
 from gateway.dns import names
-from gateway.services import clearances, domain_checks, domain_drift, domain_schedule, domains, senders
+from gateway.services import audit, clearances, domain_checks, domain_drift, domain_schedule, domains, senders
 from gateway.services.clearances import Begun
 from gateway.services.identity import Caller
 from models.database import Transaction, in_transaction
@@ -45,6 +45,7 @@ def update(
 
     def work(tx: Transaction) -> SenderDomain:
         domain = domains.locked(tx, caller, domain_id)
+        before = _told(domain)
         if link_tracking is not None:
             domain.link_tracking = link_tracking
         if open_tracking is not None:
@@ -66,6 +67,7 @@ def update(
         if subdomain is not None:
             _move_return_path(tx, domain, names.label_below(subdomain, domain.name))
         domain.save()
+        _record(tx, caller, "domain.update", domain, before=before, after=_told(domain))
         return domain
 
     changed = in_transaction(work)
@@ -84,6 +86,7 @@ def delete(*, caller: Caller, domain_id: int) -> int:
         domain.deleted_ms = clock.now_ms()
         domain.enabled_name = domain.next_check_ms = None
         domain.save()
+        _record(tx, caller, "domain.delete", domain, before={"name": domain.name} | _told(domain))
         return clearances.begin(
             tx,
             account_id=domain.account_id,
@@ -106,6 +109,7 @@ def regenerate_signing_key(*, caller: Caller, domain_id: int) -> str:
         domain = domains.locked(tx, caller, domain_id)
         domain.signing_key = vault.seal(key, domain.uuid.hex)
         domain.save()
+        _record(tx, caller, "domain.rotate_signing_key", domain)
 
     in_transaction(work)
     return key
@@ -132,3 +136,25 @@ def _move_return_path(tx: Transaction, domain: SenderDomain, subdomain: str) -> 
         domain_checks.disable(domain)
         domain_drift.tell_disabled(tx, domain, "its return path was moved to another host")
     domain.next_check_ms = domain_schedule.next_check_ms(domain)
+
+
+_TOLD = (
+    "status", "link_tracking", "open_tracking", "unsubscribe_link", "require_tls", "tracking_host", "tracking_privacy",
+    "hosting_provider", "subdomain",
+)  # fmt: skip
+
+
+def _told(domain: SenderDomain) -> dict[str, object]:
+    return {name: getattr(domain, name) for name in _TOLD}
+
+
+def _record(
+    tx: Transaction,
+    caller: Caller,
+    action: str,
+    domain: SenderDomain,
+    *,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
+    audit.record(tx, caller=caller, action=action, what=f"domain:{domain.id}", before=before, after=after)

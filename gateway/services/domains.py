@@ -13,7 +13,7 @@ from gateway import clock, errors, ids, vault
 from gateway.dns import names
 from gateway.dns import verify as dns_check
 from gateway.mail import dkim as signing
-from gateway.services import domain_checks, domain_drift, domain_keys, domain_schedule
+from gateway.services import audit, domain_checks, domain_drift, domain_keys, domain_schedule
 from gateway.services.domain_checks import Verification, verification_status
 from gateway.services.domain_keys import NewKey, imported, made
 from gateway.services.identity import Caller
@@ -103,6 +103,8 @@ def add(
             domain_drift.tell_enabled(tx, domain, "the operator trusts it")
         domain.next_check_ms = domain_schedule.next_check_ms(domain)
         domain.save()
+        told = {"name": name, "status": domain.status, "trusted": trusted, "selectors": [key.selector for key in keys]}
+        audit.record(tx, caller=caller, action="domain.create", what=f"domain:{domain.id}", after=told)
         return domain
 
     return _despite_race(work)

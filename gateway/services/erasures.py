@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from gateway import clock, errors, jobs, vault
-from gateway.services import erasing, notices, outcomes, suppressions
+from gateway.services import audit, erasing, notices, outcomes, suppressions
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind, NoticeKind
@@ -68,6 +68,7 @@ def begin(*, caller: Caller, address: str) -> Erasure:
             (caller.account_id, pseudonym, vault.seal(address, _row(caller.account_id, pseudonym)), upto, now),
         )
         tx.after_commit(lambda: jobs.ring(jobs.HOUSEKEEPING), key=jobs.HOUSEKEEPING)
+        audit.record(tx, caller=caller, action="address.erase", what=f"erasure:{pseudonym}")
         return Erasure(int(made.lastrowid), caller.account_id, pseudonym, None, 0, upto, 0, now, None)
 
     return db.in_transaction(work)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import peewee
 
 from gateway import clock, errors, ids, vault
+from gateway.services import audit
 from models.api import ApiKey
 from models.database import Transaction, in_transaction
 from models.vocabulary import PERMISSIONS, SURFACES
@@ -97,12 +98,15 @@ def revoke(*, account_id: int, key_id: int) -> None:
     """The key stops within a second everywhere; raises `NotFound` for an absent or foreign one."""
 
     def work(tx: Transaction) -> int:
-        return int(
+        found = int(
             tx.execute(
                 "UPDATE api_key SET revoked_ms = ? WHERE id = ? AND account_id = ? AND revoked_ms IS NULL",
                 (clock.now_ms(), key_id, account_id),
             ).rowcount
         )
+        if found:
+            audit.record(tx, caller=None, account_id=account_id, action="key.revoke", what=f"key:{key_id}")
+        return found
 
     if not in_transaction(work):
         raise errors.NotFound("There is no such key.", what="key")

@@ -27,7 +27,10 @@ TYPES: dict[EventKind, str] = {
 }
 """Retries that are used up are a bounce that is not for good; what else happens to a message is not told here."""
 
-NOTICES = {NoticeKind.AUTOMATION_TRIGGERED: "automation.triggered"}
+NOTICES = {
+    NoticeKind.AUTOMATION_TRIGGERED: "automation.triggered",
+    NoticeKind.SUBSCRIBER_UNSUBSCRIBED: "subscriber.unsubscribed",  # over the API, without a message
+}
 WORDS: dict[str, frozenset[EventKind]] = {
     word: frozenset(kind for kind, name in TYPES.items() if name == word) for word in dict.fromkeys(TYPES.values())
 }
@@ -108,14 +111,14 @@ def _data(row: EventRow) -> dict[str, Any]:
 
 def providers(rows: Iterable[EventRow]) -> Mapping[int, str]:
     """By event: over which provider its message went, or is to go: of the last attempt, else as it was routed."""
-    told = {row.id: _word(str(row.data["transport"])) for row in rows if row.data.get("transport")}
+    told = {row.id: provider_word(str(row.data["transport"])) for row in rows if row.data.get("transport")}
     left = [row for row in rows if row.id not in told]
     transports = _tried({row.delivery_id for row in left if row.delivery_id is not None})
     left_over = [row for row in left if row.delivery_id not in transports]
     routed = _routed({row.message_id for row in left_over})
     for row in left:
         word = transports.get(row.delivery_id or 0)
-        told[row.id] = _word(word) if word else routed.get(row.message_id, "")
+        told[row.id] = provider_word(word) if word else routed.get(row.message_id, "")
     return told
 
 
@@ -138,11 +141,12 @@ def _routed(message_ids: set[int]) -> dict[int, str]:
         stored = orjson.loads(text) if text else []
         route: dict[str, Any] = next((one for one in stored if one.get("gate") == verdicts.ROUTE), {})
         way = route if "ways" not in route else (route["ways"] or [{}])[0]
-        found[id_] = str(way.get("provider") or _word(str(way.get("decision") or "")))
+        found[id_] = str(way.get("provider") or provider_word(str(way.get("decision") or "")))
     return found
 
 
-def _word(transport: str) -> str:
+def provider_word(transport: str) -> str:
+    """The provider behind the word that attempts have for a way out."""
     return server_kinds.provider_word(_PROVIDERS.get(transport, transport))
 
 

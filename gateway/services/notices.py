@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, errors
-from gateway.services import webhook_outbox
+from gateway.services import audit, webhook_outbox
 from gateway.services.identity import Caller
 from models import database as db
 from models.database import Transaction
 from models.vocabulary import NoticeKind
 
 MOST_LISTED = 100
+
+_NO_CHANGES = frozenset(
+    {
+        NoticeKind.AUTOMATION_TRIGGERED,
+        NoticeKind.MESSAGE_RECEIVED,
+        NoticeKind.SUBSCRIBER_UNSUBSCRIBED,
+        NoticeKind.SUBSCRIBER_CONFIRMED,
+    }
+)
+"""Notices of what people do all the time: no changes for the audit log, and they name recipients."""
 
 _log = logging.getLogger("commandpost.notices")
 
@@ -42,6 +52,9 @@ def record(
         "INSERT INTO notice (account_id, domain_id, kind, at_ms, data) VALUES (?, ?, ?, ?, ?)",
         (account_id, domain_id, kind.value, clock.now_ms(), json.dumps(data)),
     )
+    if kind not in _NO_CHANGES:
+        what = f"domain:{domain_id}" if domain_id is not None else f"account:{account_id}"
+        audit.record(tx, caller=None, account_id=account_id, action=kind.value, what=what, after=data)
     webhook_outbox.put_notice(tx, kind, notice_id=made.lastrowid, account_id=account_id, domain_id=domain_id)
     extra = {"kind": kind.value, "account_id": account_id, "domain_id": domain_id, "facts": dict(data)}
     tx.after_commit(lambda: _log.info("notice", extra=extra))

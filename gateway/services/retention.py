@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, config, errors
-from gateway.services import identity
+from gateway.services import audit, identity
 from gateway.services.identity import Caller
 from models.database import Transaction, in_transaction, rows
 from models.vocabulary import RetentionPart
@@ -71,6 +71,10 @@ def change(*, caller: Caller, changed: Retention, reset: bool = False) -> Retent
                 options[name] = days
         if options != before:
             tx.execute("UPDATE account SET options = ? WHERE id = ?", (json.dumps(options), caller.account_id))
+            what = f"user:{caller.account_id}"
+            names = _OPTIONS.values()
+            sides = [{name: one.get(name) for name in names} for one in (before, options)]
+            audit.record(tx, caller=caller, action="retention.update", what=what, before=sides[0], after=sides[1])
         return options
 
     options = in_transaction(work)

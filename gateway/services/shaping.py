@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway import clock, errors, jobs
 from gateway.mail import reply_rules
+from gateway.services import audit
 from gateway.services.identity import Caller
 from gateway.services.waiting import BY_LANE
 from models import database as db
@@ -171,7 +172,14 @@ def add(
     until_ms = None if minutes is None else now + minutes * 60_000
     said = (cause.strip() or f"set by {caller.email if caller is not None else 'an operator'}")[:_CAUSE_LENGTH]
     values = (scope, name, kind, value, said, "", OPERATOR, now, now, until_ms)
-    made: Limit = db.in_transaction(lambda tx: _insert(tx, values))
+
+    def work(tx: db.Transaction) -> Limit:
+        made = _insert(tx, values)
+        after = {"scope": scope, "target": name, "kind": kind, "value": value, "until_ms": until_ms, "cause": said}
+        _record(tx, caller, "limit.create", made.id, after=after)
+        return made
+
+    made: Limit = db.in_transaction(work)
     return made
 
 
@@ -184,6 +192,7 @@ def pin(*, caller: Caller | None, limit_id: int, pinned: bool = True) -> Limit:
         tx.execute(
             "UPDATE shaping_limit SET pinned = ?, changed_ms = ? WHERE id = ?", (int(pinned), clock.now_ms(), limit_id)
         )
+        _record(tx, caller, "limit.pin", limit_id, after={"pinned": pinned})
         return _must_exist(_find(tx, limit_id))
 
     changed: Limit = db.in_transaction(work)
@@ -198,12 +207,28 @@ def cancel(*, caller: Caller | None, limit_id: int) -> int:
     _only_operators(caller)
 
     def end(tx: db.Transaction) -> None:
-        _must_hold(_find(tx, limit_id))
+        found = _find(tx, limit_id)
+        _must_hold(found)
+        before = {} if found is None else {"scope": found.scope, "target": found.target, "kind": found.kind}
+        _record(tx, caller, "limit.cancel", limit_id, before=before)
         now = clock.now_ms()
         tx.execute("UPDATE shaping_limit SET canceled_ms = ?, changed_ms = ? WHERE id = ?", (now, now, limit_id))
 
     db.in_transaction(end)
     return _let_go(limit_id)
+
+
+def _record(
+    tx: db.Transaction,
+    caller: Caller | None,
+    action: str,
+    limit_id: int,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    """A limit is the installation's, whoever sets it."""
+    audit.record(tx, caller=caller, account_id=0, action=action, what=f"limit:{limit_id}", before=before, after=after)
 
 
 def _let_go(limit_id: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway import clock, config, errors, ids, vault
 from gateway.mail import address
-from gateway.services import identity, limits
+from gateway.services import audit, identity, limits
 from gateway.services.identity import Caller
 from gateway.services.senders import Recent
 from models import database as db
@@ -145,6 +145,8 @@ def _make(
             " reply_to_name, reply_to_email, active, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (uuid.bytes, caller.account_id, domain_id, name, sealed, *shown, True, now),
         )
+        told = {"username": name, "domain": domain, "from_email": shown[1], "reply_to_email": shown[3]}
+        audit.record(tx, caller=caller, action="smtp.create", what=f"smtp:{cursor.lastrowid}", after=told)
         enabled = status == DOMAIN_ENABLED
         return SmtpLogin(int(cursor.lastrowid), uuid.hex, domain_id, domain, name, *shown, enabled, now)
 
@@ -184,6 +186,8 @@ def delete(*, caller: Caller, smtp_id: int) -> None:
             "UPDATE smtp_login SET deleted_ms = ?, username = ?, password = '' WHERE id = ?",
             (clock.now_ms(), f"deleted:{login.uuid}", smtp_id),
         )
+        told = {"username": login.username, "domain": login.domain}
+        audit.record(tx, caller=caller, action="smtp.delete", what=f"smtp:{smtp_id}", before=told)
 
     db.in_transaction(work)
     forget()
@@ -196,6 +200,7 @@ def reset_password(*, caller: Caller, smtp_id: int) -> tuple[SmtpLogin, str]:
     def work(tx: db.Transaction) -> SmtpLogin:
         login = _own(tx, caller, smtp_id)
         tx.execute("UPDATE smtp_login SET password = ? WHERE id = ?", (vault.seal(password, login.uuid), smtp_id))
+        audit.record(tx, caller=caller, action="smtp.reset_password", what=f"smtp:{smtp_id}")
         return login
 
     login = db.in_transaction(work)

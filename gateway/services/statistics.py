@@ -112,6 +112,23 @@ def series(*, caller: Caller, domain_id: int | None, days: Period) -> list[tuple
     return sorted(each.items())
 
 
+def domain_names(domain_ids: Sequence[int]) -> dict[int, str]:
+    """The names of these domains, deleted ones too."""
+    found: dict[int, str] = {}
+    for start in range(0, len(domain_ids), _CHUNK):
+        some = domain_ids[start : start + _CHUNK]
+        found |= dict(db.rows(f"SELECT id, name FROM sender_domain WHERE id IN ({', '.join('?' * len(some))})", some))
+    return found
+
+
+def sums(domain_ids: Sequence[int], days: Period) -> dict[int, Counts]:
+    """The period's counts by domain; domains without any are left out."""
+    found: defaultdict[int, Counts] = defaultdict(dict)
+    for (domain_id, _, kind), n in _by_day(domain_ids, days.days, summed=True).items():
+        found[domain_id][kind] = found[domain_id].get(kind, 0) + n
+    return dict(found)
+
+
 def hours(*, caller: Caller, domain_id: int | None, from_ms: int | None, to_ms: int | None) -> list[tuple[int, Counts]]:
     """Begin of every hour (milliseconds) with its counts, by default those of the last two days.
 

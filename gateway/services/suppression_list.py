@@ -11,7 +11,7 @@ from uuid import UUID
 import idna
 
 from gateway import clock, errors
-from gateway.services import suppression_scope, suppression_undo, suppressions
+from gateway.services import audit, suppression_scope, suppression_undo, suppressions
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
@@ -139,10 +139,20 @@ def add(
     new = list(entries.values())
 
     def work(tx: db.Transaction) -> int:
-        return sum(
+        added = sum(
             suppressions.put(tx, account_id=caller.account_id, entries=new[start : start + suppressions.BATCH])
             for start in range(0, len(new), suppressions.BATCH)
         )
+        told = {
+            "reason": reason,
+            "domain_id": scope or None,
+            "expires_ms": expires_ms,
+            "entries": len(new),
+            "new": added,
+        }
+        what = audit.person(caller.account_id, new[0].address) if len(new) == 1 else "suppressions"
+        audit.record(tx, caller=caller, action="suppression.create", what=what, after=told)
+        return added
 
     added = db.in_transaction(work)
     return added, len(addresses) - len(bad) - added, bad
@@ -154,11 +164,16 @@ def delete(*, caller: Caller, address: str, domain_id: int | None = None, reason
     Raises `NotFound` (the domain) and `EntryNotFound`.
     """
     scope = suppression_scope.written(caller, domain_id)
-    gone = db.in_transaction(
-        lambda tx: suppressions.remove(
-            tx, account_id=caller.account_id, domain_id=scope, address=address, reason=reason
-        )
-    )
+
+    def work(tx: db.Transaction) -> int:
+        gone = suppressions.remove(tx, account_id=caller.account_id, domain_id=scope, address=address, reason=reason)
+        if gone:
+            told = {"domain_id": scope or None, "reason": reason, "entries": gone}
+            what = audit.person(caller.account_id, address)
+            audit.record(tx, caller=caller, action="suppression.delete", what=what, before=told)
+        return gone
+
+    gone = db.in_transaction(work)
     if not gone:
         raise errors.EntryNotFound(what="address")
     return gone

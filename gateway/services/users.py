@@ -15,7 +15,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 
 from gateway import clock, config, errors, ids, vault
 from gateway.mail import address as mail_address
-from gateway.services import identity, keys, limits
+from gateway.services import audit, identity, keys, limits
 from gateway.services.identity import Caller
 from models.account import Account, Plan, Session
 from models.database import Transaction, in_transaction
@@ -82,7 +82,9 @@ def add(
             )
         except peewee.IntegrityError as error:
             raise errors.AccountExists from error
-        _, text = keys.create_key(tx, account_id=account.id, value=api_key, description="Account key")
+        key, text = keys.create_key(tx, account_id=account.id, value=api_key, description="Account key")
+        told = {"email": address, "name": name, "role": role, "plan": plan, "key": key.prefix}
+        _record(tx, account.id, "user.create", after=told)
         return {"id": account.id, "email": address, "api_key": text}
 
     return in_transaction(work)
@@ -104,6 +106,7 @@ def set_password(*, email: str, password: str) -> None:
         account = find(email)
         tx.execute("UPDATE account SET password_hash = ? WHERE id = ?", (hashed, account.id))
         tx.execute("DELETE FROM session WHERE account_id = ?", (account.id,))
+        _record(tx, account.id, "user.set_password")
 
     in_transaction(work)
     identity.forget()
@@ -115,7 +118,10 @@ def set_plan(*, email: str, plan: str | None = None, unlimited: bool = False) ->
 
     def work(tx: Transaction) -> str:
         account, found = find(email), _plan(wanted)
+        old = Plan.get_or_none(Plan.id == account.plan_id)
         tx.execute("UPDATE account SET plan_id = ? WHERE id = ?", (found.id, account.id))
+        before = {"plan": old.name if old is not None else None}
+        _record(tx, account.id, "user.set_plan", before=before, after={"plan": found.name})
         return str(found.name)
 
     name = in_transaction(work)
@@ -131,6 +137,7 @@ def set_status(*, email: str, status: str) -> None:
     def work(tx: Transaction) -> None:
         account = find(email)
         tx.execute("UPDATE account SET status = ? WHERE id = ?", (status, account.id))
+        _record(tx, account.id, "user.set_status", before={"status": account.status}, after={"status": status})
         if status == ACCOUNT_DISABLED:
             tx.execute("DELETE FROM session WHERE account_id = ?", (account.id,))
 
@@ -169,6 +176,11 @@ def add_key(
             value=value,
             description=description,
         )
+        told = {"prefix": row.prefix, "domain": domain, "surface": surface, "scopes": list(scopes), "live": live}
+        audit.record(
+            tx, caller=None, account_id=account.id, action="key.create", what=f"key:{row.id}",
+            after=told | {"strict": strict, "imported": value is not None, "description": description},
+        )  # fmt: skip
         return {"id": row.id, "key": text, "prefix": row.prefix, "surface": surface}
 
     return in_transaction(work)
@@ -213,6 +225,20 @@ def logout(*, session_id: str) -> None:
     identity.forget()
 
 
+def _record(
+    tx: Transaction,
+    account_id: int,
+    action: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Of an account as a whole; whoever asked is known to the call, for only operators come here."""
+    audit.record(
+        tx, caller=None, account_id=account_id, action=action, what=f"user:{account_id}", before=before, after=after
+    )
+
+
 def get(caller: Caller) -> tuple[Account, str]:
     """The caller's account and its plan's name."""
     account = Account.get_or_none(Account.id == caller.account_id)
@@ -244,6 +270,9 @@ def _begin_session(account: Account) -> Login:
             account_id=account.id,
             created_ms=now,
             expires_ms=now + config.settings().session_hours * 3_600_000,
+        )
+        audit.record(
+            tx, caller=None, account_id=account.id, actor=account.email, action="user.login", what=f"user:{account.id}"
         )
         return str(Plan.get_by_id(account.plan_id).name)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from gateway import clock, config, errors, vault
-from gateway.services import notices, webhook_secrets, webhook_words, webhooks
+from gateway.services import audit, notices, webhook_secrets, webhook_words, webhooks
 from gateway.services.identity import Caller
 from gateway.services.webhook_claims import bury
 from gateway.services.webhooks import Hook
@@ -36,14 +36,14 @@ def update(
     """
     found = webhooks.find(caller=caller, webhook_id=webhook_id)
     changes: dict[str, object] = {}
+    wanted = webhook_words.read(event, found.surface) if event is not None else None
+    if wanted is not None and found.domain_id is not None:
+        wanted = webhook_words.of_domain(wanted, found.surface)
     if url is not None:
         url = url.strip()
         http_call.check(url, config.settings().webhook_allow)
         changes |= {"url": url, "strikes": 0, "failing_ms": None}
-    if event is not None:
-        wanted = webhook_words.read(event, found.surface)
-        if wanted.notices and found.domain_id is not None:
-            raise errors.InvalidEvent("A webhook of one domain hears of events; notices are for an account or a group.")
+    if wanted is not None:
         changes |= {
             "events": json.dumps(wanted.spelled),
             "kinds": wanted.kinds,
@@ -62,6 +62,19 @@ def update(
             _enable(tx, found)
         elif active is False:
             _disable(tx, found)
+        after = {
+            "url": url, "events": wanted.spelled if wanted is not None else None, "test_events": test_events,
+            "status": None if active is None else "active" if active else "disabled",
+        }  # fmt: skip
+        before = {
+            "url": found.url, "events": json.loads(found.events), "test_events": found.test_events,
+            "status": found.status,
+        }  # fmt: skip
+        changed = {name: value for name, value in after.items() if value is not None}
+        audit.record(
+            tx, caller=caller, action="webhook.update", what=f"webhook:{webhook_id}", before=before,
+            after=before | changed,
+        )  # fmt: skip
 
     in_transaction(work)
     return webhooks.shown(webhooks.find(caller=caller, webhook_id=webhook_id))
@@ -86,6 +99,8 @@ def rotate_secret(*, caller: Caller, webhook_id: int, overlap_hours: int = OVERL
         )
         if until is None:
             tx.execute("UPDATE webhook SET old_secret = NULL WHERE id = ?", (webhook_id,))
+        told = {"overlap_hours": overlap_hours}
+        audit.record(tx, caller=caller, action="webhook.rotate_secret", what=f"webhook:{webhook_id}", after=told)
 
     in_transaction(work)
     return webhooks.shown(webhooks.find(caller=caller, webhook_id=webhook_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import InvalidEvent
 from gateway.services import email_events, event_words, message_events
@@ -67,15 +67,24 @@ def read(words: str | Sequence[str], surface: str) -> Wanted:
     return Wanted(spelled, mask(kinds), sorted(set(notices)))
 
 
+def of_domain(wanted: Wanted, surface: str) -> Wanted:
+    """What of it a webhook of one domain can hear: notices are of an account or a group.
+
+    Words that stand for events as well keep these. Raises `InvalidEvent` for one that is a notice alone.
+    """
+    if wanted.notices and (surface != MAILERSIO or not all(read(word, surface).kinds for word in wanted.spelled)):
+        raise InvalidEvent("A webhook of one domain hears of events; notices are for an account or a group.")
+    return replace(wanted, notices=[])
+
+
 def _of_mailersio(word: str) -> tuple[frozenset[EventKind], list[str]]:
     noticed = {name: kind.value for kind, name in message_events.NOTICES.items()}
     if word in (ALL, "*"):
         return frozenset(message_events.TYPES), list(noticed.values())
-    if word in noticed:
-        return frozenset(), [noticed[word]]
-    if word not in message_events.WORDS:
-        raise InvalidEvent(f"events should be of {', '.join((*message_events.WORDS, *noticed, '*'))}.", field="events")
-    return message_events.WORDS[word], []
+    if word not in message_events.WORDS and word not in noticed:
+        known = dict.fromkeys((*message_events.WORDS, *noticed, "*"))
+        raise InvalidEvent(f"events should be of {', '.join(known)}.", field="events")
+    return message_events.WORDS.get(word, frozenset()), [noticed[word]] if word in noticed else []
 
 
 def _of_emails(word: str) -> frozenset[EventKind]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, config, errors, ids, vault
-from gateway.services import domains, webhook_secrets, webhook_words
+from gateway.services import audit, domains, webhook_secrets, webhook_words
 from gateway.services.identity import OCTETH, Caller
 from gateway.services.webhook_calls import drain
 from gateway.services.webhook_claims import bury
@@ -75,8 +75,8 @@ def add(
     wanted = webhook_words.read(event, surface)
     if surface not in SURFACES:
         raise errors.Invalid("Payload should be one of " + ", ".join(SURFACES), field="Payload")
-    if wanted.notices and domain_id is not None:
-        raise errors.InvalidEvent("A webhook of one domain hears of events; notices are for an account or a group.")
+    if domain_id is not None:
+        wanted = webhook_words.of_domain(wanted, surface)
     if caller.domain_id is not None and domain_id is None:
         raise errors.NotFound("There is no such sender domain.", what="domain")
     heard = _heard(caller, domain_id, domain_ids)
@@ -113,6 +113,8 @@ def add(
         )
         hook.lane_id = lane.id
         hook.save()
+        told = {"url": url, "events": wanted.spelled, "domains": heard, "surface": surface, "test_events": test_events}
+        audit.record(tx, caller=caller, action="webhook.create", what=f"webhook:{hook.id}", after=told)
         return hook
 
     return shown(in_transaction(work))
@@ -184,6 +186,9 @@ def delete(*, caller: Caller, webhook_id: int, domain_id: int | None = None) -> 
         ).rowcount
         if found:
             bury(tx, webhook_id, "the webhook was deleted")
+            ((gone_url, events),) = tx.rows("SELECT url, events FROM webhook WHERE id = ?", (webhook_id,))
+            before = {"url": gone_url, "events": json.loads(events)}
+            audit.record(tx, caller=caller, action="webhook.delete", what=f"webhook:{webhook_id}", before=before)
         return bool(found)
 
     if not in_transaction(work):

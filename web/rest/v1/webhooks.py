@@ -14,7 +14,7 @@ from web.rest import fields, paging
 from web.rest.v1.operation import Answer, operation
 
 DIALECTS = {"mailersio", "octeth"}
-_EVENTS = ", ".join((*message_events.WORDS, *message_events.NOTICES.values()))
+_EVENTS = ", ".join(dict.fromkeys((*message_events.WORDS, *message_events.NOTICES.values())))
 EXAMPLE: dict[str, Any] = {
     "id": "whk_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
     "url": "https://example.com/hooks/mail",
@@ -76,7 +76,7 @@ def create_webhook(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         caller=caller,
         domain_id=caller.domain_id,
         domain_ids=_domain_ids(caller, params.get("domains")) if caller.domain_id is None else None,
-        event=_words(caller, params["events"]),
+        event=_words(params["events"]),
         url=params["url"],
         surface=MAILERSIO,
         test_events=params["test_events"],
@@ -103,7 +103,7 @@ def update_webhook(caller: Caller, params: dict[str, Any], webhook_id: str) -> d
         caller=caller,
         webhook_id=find(caller, webhook_id).id,
         url=params.get("url"),
-        event=_words(caller, params["events"]) if "events" in params else None,
+        event=_words(params["events"]) if "events" in params else None,
         active=None if status is None else status == "active",
         test_events=params.get("test_events"),
     )
@@ -174,13 +174,10 @@ def moment(ms: int | None) -> str | None:
     return None if ms is None else clock.rfc3339(ms)
 
 
-def _words(caller: Caller, words: list[str]) -> list[str]:
-    """Of one domain `*` is every event of messages: automations are the account's."""
+def _words(words: list[str]) -> list[str]:
     if not words:
         raise errors.Invalid("events should name at least one type of event.", field="events")
-    if caller.domain_id is None:
-        return words
-    return list(dict.fromkeys(one for word in words for one in (message_events.WORDS if word == "*" else [word])))
+    return words
 
 
 def _domain_ids(caller: Caller, names: list[str] | None) -> list[int] | None:
