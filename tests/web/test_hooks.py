@@ -20,6 +20,7 @@ from gateway.services import (
     erasures,
     explanations,
     housekeeping,
+    keys,
     messages,
     outcomes,
     provider_hooks,
@@ -352,6 +353,31 @@ class TestEveryProvider:
         erasures.begin(caller=told.sender.owner, address="jane@friends.test")
         housekeeping.sweep(10)
         assert [row.raw for row in models.ProviderEvent.select()] == ["", ""]
+
+
+class TestShown:
+    def test_the_hook_s_address_and_the_raw_events(self, client: FlaskClient) -> None:
+        told = world(Mailgun(), client)
+        told.tell("delivered")
+        told.tell("unknown")
+        shown = {}
+        for who in (told.sender, cast.sender("stranger", "else.test")):
+            key = db.in_transaction(
+                lambda tx, who=who: keys.create_key(tx, account_id=who.owner.account_id, surface="mailersio")[1]
+            )
+            headers = {"Authorization": f"Bearer {key}"}
+            path = f"/v1/messages/{models.Message.get().uuid}/provider-events"
+            shown[who.domain.name] = client.get(path, headers=headers)
+            servers = client.get("/v1/sending-servers", headers=headers).json["data"]
+            assert [one["hook_url"] for one in servers] == (
+                [provider_hooks.url(told.server)] if who is told.sender else []
+            )
+        assert provider_hooks.url(told.server).endswith(f"/hooks/mailgun/{told.server.public_id}")
+        first, second = shown["shop.test"].json["data"]
+        assert (first["type"], first["event"], first["became"]) == ("delivered", "delivered", "recorded")
+        assert first["raw"]["event-data"]["recipient"] == first["recipient"] == "jane@friends.test"
+        assert (second["event"], second["became"]) == (None, "ignored")
+        assert shown["else.test"].status_code == 404
 
 
 class TestUnsubscribe:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway import clock
-from gateway.services import routing_tables, sending_servers, server_checks, server_kinds
+from gateway.services import provider_hooks, routing_tables, sending_servers, server_checks, server_kinds
 from gateway.services.identity import Caller
 from gateway.services.sending_servers import SendingServer
 from web.rest import fields, paging
@@ -26,6 +26,7 @@ EXAMPLE: dict[str, Any] = {
     "quotas": {"per_second": 14, "per_minute": None, "per_hour": None, "per_day": 50_000},
     "usage": {"per_second": 0, "per_minute": 12, "per_hour": 840, "per_day": 9_120},
     "reports": True,
+    "hook_url": "https://gateway.example.com/hooks/ses/srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
     "last_event_at": "2026-04-19T10:24:11Z",
     "paused_until": None,
     "paused_reason": None,
@@ -186,6 +187,7 @@ def _one(server: SendingServer, usage: dict[str, int], table: routing_tables.Tab
         "quotas": server.quotas,
         "usage": usage,
         "reports": server.reports,
+        "hook_url": provider_hooks.url(server) or None,
         "last_event_at": clock.rfc3339(server.hook_seen_ms) if server.hook_seen_ms is not None else None,
         "paused_until": clock.rfc3339(pause.ends_ms) if pause is not None and pause.ends_ms is not None else None,
         "paused_reason": pause.cause if pause is not None else None,
