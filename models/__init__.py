@@ -3,6 +3,7 @@
 from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyDay, KeyUse
 from models.audit import AuditEntry, AuditHead, AuditSpool
+from models.batch import Batch
 from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
@@ -43,6 +44,7 @@ DURABLE = (
     AuditEntry,
     AuditHead,
     AuditSpool,
+    Batch,
     Campaign,
     CapturedMail,
     Clearance,
@@ -123,6 +125,7 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "AuditSpool",
+    "Batch",
     "Campaign",
     "CapturedMail",
     "Clearance",

@@ -21,9 +21,11 @@ class Suppression(Model):
     expires_ms = pw.BigIntegerField(null=True)
     rule = pw.CharField(64, default="")  # what made it: bounce:5.1.1, strikes:mailbox_full, complaint, import:…
     mx = pw.CharField(255, default="")  # the host that refused, lower-case
+    listed_ms = pw.BigIntegerField(null=True)  # when it was put on the list; no other of its account has that time
 
     class Meta:
         indexes = (
+            (("account_id", "listed_ms"), False),
             (("account_id", "address", "domain_id", "reason"), True),
             (("domain_id", "created_ms"), False),
             (("account_id", "id"), False),

@@ -50,6 +50,7 @@ _FIND_ON_LIST = {
 
 _COLUMNS = (
     "account_id", "domain_id", "address", "reason", "detail", "message_id", "created_ms", "expires_ms", "rule", "mx",
+    "listed_ms",
 )  # fmt: skip
 _RENEWED = _COLUMNS[4:]
 _ON_CONFLICT = {
@@ -173,12 +174,13 @@ def put(tx: db.Transaction, *, account_id: int, entries: Sequence[Entry]) -> int
 
 def _insert(tx: db.Transaction, account_id: int, entries: Sequence[Entry], now: int) -> None:
     """Two reports may arrive at once: the second insert then renews the first."""
+    listed = _listed_ms(tx, account_id, now)
     marks = ",".join(["(" + ",".join("?" * len(_COLUMNS)) + ")"] * len(entries))
     tx.execute(
         f"INSERT INTO suppression ({', '.join(_COLUMNS)}) VALUES {marks}{_ON_CONFLICT[tx.dialect]}",
         [
             value
-            for entry in entries
+            for at, entry in enumerate(entries)
             for value in (
                 account_id,
                 entry.domain_id,
@@ -190,9 +192,18 @@ def _insert(tx: db.Transaction, account_id: int, entries: Sequence[Entry], now: 
                 entry.expires_ms,
                 entry.rule[:RULE_LENGTH],
                 entry.mx[:MX_LENGTH],
+                listed + at,
             )
         ],
     )
+
+
+def _listed_ms(tx: db.Transaction, account_id: int, now: int) -> int:
+    """From here on times are free: now, or behind the last one of the account; so that they are a safe cursor."""
+    if tx.dialect == "mysql":  # one at a time for an account; SQLite has one writer anyway
+        tx.rows("SELECT id FROM account WHERE id = ? FOR UPDATE", (account_id,))
+    last = tx.rows("SELECT MAX(listed_ms) FROM suppression WHERE account_id = ?", (account_id,))[0][0]
+    return max(now, int(last or 0) + 1)
 
 
 def remove(tx: db.Transaction, *, account_id: int, domain_id: int, address: str, reason: str | None = None) -> int:
