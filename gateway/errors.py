@@ -517,3 +517,11 @@ class SequencePaused(Invalid):
     slug = "sequence_not_active"
     status = 400
     message = "The sequence is not active: resume it before anybody is enrolled."
+
+
+class AllRefused(GatewayError):
+    """Every recipient of a send is refused; `blocked` has those on the suppression list."""
+
+    slug = "all_recipients_refused"
+    status = 422
+    message = "Every recipient is refused; nothing was sent."

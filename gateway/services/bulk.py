@@ -86,11 +86,13 @@ def accept(
     items: Sequence[Item | errors.GatewayError],
     request: idempotency.Request | None = None,
     render: Callable[[list[Result]], str] | None = None,
+    also: Callable[[db.Transaction, list[Result]], None] | None = None,
 ) -> list[Result] | Replayed:
     """Store what can be accepted, in one transaction; a result for each item, in order.
 
     An item that is an error already keeps its place. With `request` the rendered results are kept, and answer the
-    same request another time. Raises `AccountDisabled`, `AccountUnverified`, `TooManyAtOnce`,
+    same request another time. `also` writes in the same transaction, and may take all of it back by what it raises.
+    Raises `AccountDisabled`, `AccountUnverified`, `TooManyAtOnce`,
     `IdempotencyMismatch`, `IdempotencyRunning`: then nothing is stored.
     """
     if len(items) > MOST:
@@ -106,11 +108,13 @@ def accept(
         if request is not None and (earlier := idempotency.claim(tx, request, now_ms=_now(candidates))) is not None:
             return Replayed(earlier)
         found = _store(tx, caller, candidates, results)
+        if also is not None:
+            also(tx, found)
         if request is not None and render is not None:
             idempotency.finish(tx, request, message_id=None, answer=render(found))
         return found
 
-    if not candidates and request is None:
+    if not candidates and request is None and also is None:
         return [result for result in results if result is not None]
     done = db.in_transaction(work)
     if not isinstance(done, Replayed):
