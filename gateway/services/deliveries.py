@@ -37,6 +37,7 @@ from gateway.services import (
     server_transports,
     shaping,
     simulations,
+    thread_connections,
     tls_policies,
 )
 from gateway.services.destinations import Job, Learned
@@ -46,6 +47,7 @@ from gateway.services.outcomes import Done
 from gateway.services.rerouting import Rerouter
 from gateway.services.routes import Next
 from gateway.services.routing_tables import Server
+from gateway.services.thread_connections import Kept
 from gateway.transports import base, registry
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
@@ -272,11 +274,11 @@ class Engine:
             return found
 
     def _send_all(self, worker: Worker) -> None:
-        connections: _Kept = {}
+        connections: Kept = {}
         while (job := self._dispatcher.next(worker)) is not None:
             if worker.left:  # so many connections to one destination are no more than are counted
                 worker.left = False
-                _close_all(connections)
+                thread_connections.close_all(connections)
             started = clock.now_ms()
             outcome: Outcome | None = None
             name = ""
@@ -290,7 +292,7 @@ class Engine:
                 if "/" in job.claimed.route:
                     outcome, goes_on = self._judged(job, outcome)
                 self._finish(job.claimed, outcome, name, started, learned, goes_on)
-        _close_all(connections)
+        thread_connections.close_all(connections)
         db.close()
 
     def _judged(self, job: Job, outcome: Outcome) -> tuple[Outcome, Next | None]:
@@ -309,7 +311,7 @@ class Engine:
             self._unstarted.append((row.id, row.fence))
             self._change.notify_all()
 
-    def _attempt(self, job: Job, connections: _Kept) -> tuple[Outcome | None, str]:
+    def _attempt(self, job: Job, connections: Kept) -> tuple[Outcome | None, str]:
         """Send one message over the thread's connection; None where it was not tried, and is taken care of."""
         row = job.claimed
         with self._change:
@@ -326,11 +328,11 @@ class Engine:
                 if self._quotas.take(server, self._waiting(server.id) + 1) is not None:
                     self._give_back(row)
                     return None, ""
-                metered, on_data = server, _Noting(on_data)
+                metered, on_data = server, thread_connections.Noting(on_data)
             transport = self._transport(row.route)
             name = transport.name
             message = job.message.rendered(row.id, row.rcpt, row.merge)
-            connection = _kept(connections, transport)
+            connection = thread_connections.of(connections, transport)
             outcome = connection.send(
                 mail_from=job.mail_from, rcpt=row.rcpt, message=message, on_data=on_data, tls_required=job.tls_required
             )
@@ -548,41 +550,6 @@ class Engine:
         with contextlib.suppress(db.StoreUnavailable):
             self._quotas.give_back()
         self._journal.close()
-
-
-_Kept = dict[str, tuple[base.Transport, base.Connection]]
-"""The connections of one thread, by the names of their transports."""
-
-
-def _kept(connections: _Kept, transport: base.Transport) -> base.Connection:
-    """The thread's connection; another one where the transport was built anew, as when a server was changed."""
-    name = transport.name
-    made, connection = connections.get(name, (None, None))
-    if connection is None or made is not transport:
-        if connection is not None:
-            connection.close()
-        connection = transport.open()
-        connections[name] = (transport, connection)
-    return connection
-
-
-class _Noting:
-    """Calls `on_data` and knows whether it was called."""
-
-    def __init__(self, on_data: Callable[[], None]) -> None:
-        self._on_data = on_data
-        self.called = False
-
-    def __call__(self) -> None:
-        self._on_data()
-        self.called = True
-
-
-def _close_all(connections: _Kept) -> None:
-    for _, connection in connections.values():
-        with contextlib.suppress(Exception):
-            connection.close()
-    connections.clear()
 
 
 def _ours(reply: str) -> Outcome:

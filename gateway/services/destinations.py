@@ -212,7 +212,7 @@ class Destination:
         took_s = now_s - began_s
         if self.health is not None:
             failed = failover.fails(outcome)
-            seconds = self.health.note(failed=failed)
+            seconds = self.health.note(failed=failed, asked_s=outcome.retry_after if failed else None)
             if seconds is not None:
                 self._ready_s = now_s + _HOLD_S
                 return Learned(lesson=self._failing(outcome, seconds, started_ms))
@@ -235,7 +235,8 @@ class Destination:
 
     def _failing(self, outcome: Outcome, seconds: int, started_ms: int) -> Lesson:
         until_ms = clock.now_ms() + 1000 * seconds
-        cause = f"it could not take a message, again and again; the last time: {_said(outcome)}"
+        again = "it asked for time" if outcome.retry_after else "it failed again and again; the last time"
+        cause = f"{again}: {_said(outcome)}"
         return Lesson(
             self.group, server_health.RULE, reply_rules.PAUSE, 0, until_ms, cause, started_ms, scope=shaping.SERVER
         )

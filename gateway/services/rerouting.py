@@ -170,6 +170,7 @@ class _Batch:
         self._obstacles: dict[int, Obstacle | None] = {}
         self._room: dict[int, tuple[int | None, Obstacle | None]] = {}
         self._uuids: dict[int, bytes] | None = None
+        self._fit: dict[tuple[int, str], bool] = {}
 
     def settle(self) -> tuple[list[Claimed], list[tuple[Claimed, Choice]]]:
         going: list[Claimed] = []
@@ -192,7 +193,7 @@ class _Batch:
             return None
         judge = self._judge(row.account_id)
         mine = table.servers.get(way.server_id)
-        if mine is not None and self._belongs(table, way) and judge(mine) is None:
+        if mine is not None and self._belongs(row, table, way) and judge(mine) is None:
             self._spend(mine)
             return None
         some = routes.shares_of(table, way)
@@ -208,10 +209,12 @@ class _Batch:
             row.passed = tuple(f"{server.name}: {obstacle.why}"[:200] for server, obstacle in choice.passed)
         return choice
 
-    @staticmethod
-    def _belongs(table: Table, way: Way) -> bool:
+    def _belongs(self, row: Claimed, table: Table, way: Way) -> bool:
         """Whether the rule still names the server."""
-        return any(share.server.id == way.server_id for share in routes.shares_of(table, way))
+        key = (row.account_id, row.route)
+        if key not in self._fit:
+            self._fit[key] = any(share.server.id == way.server_id for share in routes.shares_of(table, way))
+        return self._fit[key]
 
     def _judge(self, account_id: int) -> Judge:
         judge = self._judges[account_id]

@@ -21,18 +21,24 @@ class Health:
         self._open = False
         self.probing = False
 
-    def note(self, *, failed: bool) -> int | None:
-        """Note how an attempt ended; where the server is to be left alone, for how many seconds."""
+    def note(self, *, failed: bool, asked_s: int | None = None) -> int | None:
+        """Note how an attempt ended; where the server is to be left alone, for how many seconds.
+
+        `asked_s` is what a server that failed asked for: it gets that at once.
+        """
         if self._open:  # what was on its way when it opened
             return None
         if not failed:
             self._run, self._pauses, self.probing = 0, 0, False
             return None
         self._run += 1
-        if self._run < RUN and not self.probing:
+        if asked_s is not None:
+            seconds = max(1, min(asked_s, LONGEST_S))
+        elif self._run < RUN and not self.probing:
             return None
-        seconds = min(FIRST_S << self._pauses, LONGEST_S)
-        self._pauses = min(self._pauses + 1, 10)
+        else:
+            seconds = min(FIRST_S << self._pauses, LONGEST_S)
+            self._pauses = min(self._pauses + 1, 10)
         self.paused()
         return seconds
 

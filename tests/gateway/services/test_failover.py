@@ -65,6 +65,13 @@ def test_a_run_opens_it_and_each_failed_probe_doubles_the_pause() -> None:
     assert [health.note(failed=True) for _ in range(server_health.RUN)][-1] == server_health.FIRST_S
 
 
+def test_a_server_gets_the_time_that_it_asks_for() -> None:
+    health = Health()
+    assert health.note(failed=True, asked_s=7) == 7
+    health.resumed()
+    assert health.note(failed=True, asked_s=86_400) == server_health.LONGEST_S
+
+
 @pytest.mark.parametrize("goes_on", [None, Next("rule:7/srv:3", True, "second", 2), Next("only/srv:1")])
 def test_where_a_message_goes_on_survives_a_crash(goes_on: Next | None) -> None:
     done = Done(1, 2, Outcome(DEFERRED, 421, reply="no", ours_to_move=True), "smtp:1", 5, 6, False, goes_on)

@@ -39,6 +39,7 @@ from models import database as db
 from models.vocabulary import DeliveryState
 from tests import cast
 from tests.conftest import ROOT, use_settings
+from tests.peers.http_sink import Answer, HttpSink
 from tests.peers.smtp_sink import HANG, SmtpSink, say
 
 
@@ -229,6 +230,51 @@ def test_what_is_meant_for_us_moves_the_message_on_at_once(world: World, spoil: 
     assert "over second" in told.text
     deferred = [event for event in told.fates[0].events if event.data.get("failover")]
     assert [event.data["failover"] for event in deferred] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "moved"),
+    [
+        (Answer(401, b"Forbidden"), True),
+        (Answer(429, b'{"message": "too many"}'), True),
+        (Answer(503), True),
+        (Answer(end="close"), False),
+        (Answer(200, b'{"id": "<1@mg>", "message": "Queued"}'), False),
+    ],
+)
+def test_an_http_provider_that_cannot_hands_over_to_a_relay(world: World, answer: Answer, moved: bool) -> None:
+    with HttpSink() as api:
+        api.always("/v3/mg.shop.test/messages.mime", answer)
+        world.servers["mg"] = sending_servers.create(
+            caller=world.who.owner, name="mg", kind="mailgun", priority=1, credentials={"api_key": "k"},
+            config={"domain": "mg.shop.test", "endpoint": api.url},
+        )  # fmt: skip
+        relay = world.relay("relay", priority=2)
+        world.send()
+        _drain()
+        assert len(api.requests) == 1
+    assert relay.count == moved
+    ends = ["deferred", "delivered"] if moved else ["in_doubt" if answer.end else "delivered"]
+    assert [outcome for _, outcome in _attempts()] == ends
+    assert _attempts()[0][0] == f"mailgun:{world.servers['mg'].id}"
+
+
+def test_a_server_that_asks_for_time_gets_it(world: World) -> None:
+    with HttpSink() as api:
+        api.always("/v3/mg.shop.test/messages.mime", Answer(429, headers={"Retry-After": "120"}))
+        sending_servers.create(
+            caller=world.who.owner, name="mg", kind="mailgun", priority=1, credentials={"api_key": "k"},
+            config={"domain": "mg.shop.test", "endpoint": api.url, "connections": 1},
+        )  # fmt: skip
+        relay = world.relay("relay", priority=2)
+        before = clock.now_ms()
+        world.send(10)
+        _drain()
+        assert len(api.requests) == 1
+    assert relay.count == 10
+    (limit,) = shaping.server_pauses()
+    assert limit.ends_ms is not None and before + 115_000 < limit.ends_ms < before + 140_000
+    assert "429" in limit.cause
 
 
 @pytest.mark.parametrize("reply", ["550 5.1.1 no such user", "450 4.2.1 greylisted, try again in 5 minutes"])
