@@ -251,6 +251,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SIMULATOR_DOMAIN", "simulator.test", _simulator, "mail to it never leaves and has chosen fates; off for none"
     ),
+    Setting("TRACKING_TLS_PORT", "443", _port, "port at which tracking domains are tried for TLS"),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),
@@ -347,6 +348,7 @@ class Settings:
     source_addresses: tuple[Source, ...]
     delivery: str
     simulator_domain: str
+    tracking_tls_port: int
     mx_port: int
     delivery_allow: Networks
     webhook_allow: Networks

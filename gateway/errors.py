@@ -137,6 +137,18 @@ class DomainNotVerified(DomainNotActive):
     message = "The domain of the From address is not verified for this account."
 
 
+class TrackingDomainExists(GatewayError):
+    slug = "tracking_domain_exists"
+    status = 409
+    message = "The tracking domain is there already."
+
+
+class TrackingDomainNotVerified(GatewayError):
+    slug = "tracking_domain_not_verified"
+    status = 409
+    message = "The tracking domain does not lead to us yet: publish its CNAME record and verify it."
+
+
 class DomainGone(GatewayError):
     """The key's domain was deleted."""
 

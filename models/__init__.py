@@ -34,6 +34,7 @@ from models.suppression import Allowed, Strike, Suppression, SuppressionUndo
 from models.template import Template
 from models.tls_policy import TlsPolicy
 from models.tracking import HitSpool
+from models.tracking_domain import TrackingDomain
 from models.webhook import Webhook, WebhookAttempt, WebhookCount, WebhookDelivery, WebhookReplay
 
 DURABLE = (
@@ -104,6 +105,7 @@ DURABLE = (
     Tally,
     Template,
     TlsPolicy,
+    TrackingDomain,
     Webhook,
     WebhookAttempt,
     WebhookCount,
@@ -191,6 +193,7 @@ __all__ = [
     "Tally",
     "Template",
     "TlsPolicy",
+    "TrackingDomain",
     "Webhook",
     "WebhookAttempt",
     "WebhookCount",

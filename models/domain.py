@@ -37,6 +37,7 @@ class SenderDomain(Model):
     tracking_privacy = pw.BooleanField(null=True)  # opens and clicks are kept without address and user agent
     text_link_tracking = pw.BooleanField(null=True)  # links of plain text are tracked like those of HTML
     honeypot_link = pw.BooleanField(null=True)  # HTML gets a link that only programs follow
+    tracking_tls = pw.BooleanField(null=True)  # whether that host is served over TLS; none: as the gateway's own
 
     class Meta:
         indexes = ((("account_id", "name"), True),)

@@ -55,7 +55,7 @@ def update(
         if require_tls is not None:
             domain.require_tls = require_tls
         if host is not None:
-            domain.tracking_host = host or None
+            domain.tracking_host, domain.tracking_tls = host or None, None
         if tracking_privacy is not None:
             domain.tracking_privacy = tracking_privacy
         if text_link_tracking is not None:

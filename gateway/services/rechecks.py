@@ -13,7 +13,7 @@ from gateway import clock
 from gateway.dns import verify as dns_check
 from gateway.dns.records import WantedRecord
 from gateway.dns.verify import Checked
-from gateway.services import domain_checks, key_states
+from gateway.services import domain_checks, key_states, tracking_domains
 from models import database as db
 from models.database import Transaction, in_transaction
 from models.domain import DkimKey, SenderDomain
@@ -29,7 +29,10 @@ _log = logging.getLogger("commandpost.rechecks")
 
 
 def run(seconds: float) -> int:
-    """Check what is due, for up to about `seconds`; returns how many domains. Safe anywhere, twice at once."""
+    """Check sender and tracking domains that are due, for up to about `seconds`; returns how many.
+
+    Safe anywhere, twice at once.
+    """
     end = time.monotonic() + seconds
     _retire_due()
     count = 0
@@ -43,7 +46,7 @@ def run(seconds: float) -> int:
             if checked is not None:
                 _note(domain.id, checked)
         count += len(claimed)
-    return count
+    return count + tracking_domains.run(end - time.monotonic())
 
 
 def _claim() -> list[SenderDomain]:

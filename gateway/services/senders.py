@@ -68,6 +68,7 @@ class Sender:
     unsubscribe_link: bool = False
     track_text: bool = False  # links of plain text too
     honeypot: bool = False
+    tracking_tls: bool | None = None  # None: as the gateway's own host
 
     @property
     def enabled(self) -> bool:
@@ -77,14 +78,15 @@ class Sender:
 def _load(domain_id: int) -> Sender | None:
     rows = db.rows(
         "SELECT id, account_id, name, status, deleted_ms, subdomain, link_tracking, open_tracking, require_tls,"
-        " tracking_host, unsubscribe_link, text_link_tracking, honeypot_link FROM sender_domain WHERE id = ?",
+        " tracking_host, unsubscribe_link, text_link_tracking, honeypot_link, tracking_tls"
+        " FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, *more in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, *more, seen in rows:
         host = f"{subdomain}.{name}"
         return Sender(
             found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls),
-            track or "", *map(bool, more),
+            track or "", *map(bool, more), None if seen is None else bool(seen),
         )  # fmt: skip
     return None
 

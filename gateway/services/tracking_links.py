@@ -28,11 +28,13 @@ class Target:
 
 
 def base_url(sender: Sender | None) -> str:
-    """`scheme://host` of the domain's links; a host of its own is served under the scheme of ours."""
+    """`scheme://host` of the domain's links; a host of its own is served under the scheme of ours, or as was seen."""
     ours = config.settings().base_url
     if sender is None or not sender.tracking_host:
         return ours
-    return f"{urlsplit(ours).scheme}://{sender.tracking_host}"
+    seen = sender.tracking_tls
+    scheme = urlsplit(ours).scheme if seen is None else "https" if seen else "http"
+    return f"{scheme}://{sender.tracking_host}"
 
 
 def fill(compiled: rewrite.Compiled, base: str, delivery_id: int) -> str:
