@@ -82,11 +82,11 @@ def _load(domain_id: int) -> Sender | None:
         " FROM sender_domain WHERE id = ?",
         (domain_id,),
     )
-    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, *more, seen in rows:
+    for found, account_id, name, status, deleted_ms, subdomain, links, opens, tls, track, *more in rows:
         host = f"{subdomain}.{name}"
         return Sender(
             found, account_id, name, status, deleted_ms is not None, host, bool(links), bool(opens), bool(tls),
-            track or "", *map(bool, more), None if seen is None else bool(seen),
+            track or "", bool(more[0]), bool(more[1]), bool(more[2]), None if more[3] is None else bool(more[3]),
         )  # fmt: skip
     return None
 
