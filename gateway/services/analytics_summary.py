@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway import clock, errors
 from gateway.services import domains, message_events, statistics
@@ -43,19 +42,22 @@ _OF_PROVIDER = ("delivered", "bounced", "deferred")
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Numbers by metric; a rate is None where there is nothing to divide by. `groups` are (name, numbers, rates)."""
+    """Numbers by metric; a rate is 0 where there is nothing to divide by. `groups` are (name, numbers, rates)."""
 
     days: Period
     totals: dict[str, int]
-    rates: dict[str, float | None]
+    rates: dict[str, float]
     previous: dict[str, int]
-    previous_rates: dict[str, float | None]
-    groups: list[tuple[str, dict[str, int], dict[str, float | None]]] = field(default_factory=list)
+    previous_rates: dict[str, float]
+    groups: list[tuple[str, dict[str, int], dict[str, float]]] = field(default_factory=list)
 
     @property
     def change(self) -> dict[str, float | None]:
         """By metric: the part by which it grew since the period before; None where that had none."""
-        return {name: _part(n - self.previous[name], self.previous[name]) for name, n in self.totals.items()}
+        return {
+            name: _part(n - self.previous[name], self.previous[name]) if self.previous[name] else None
+            for name, n in self.totals.items()
+        }
 
 
 def of(
@@ -118,7 +120,7 @@ def _numbers(counts: Counts, names: Iterable[str] = tuple(_METRICS)) -> dict[str
     return {name: sum(counts.get(kind, 0) for kind in _METRICS[name]) for name in names}
 
 
-def _rates(numbers: dict[str, Any]) -> dict[str, float | None]:
+def _rates(numbers: dict[str, int]) -> dict[str, float]:
     """Of what is there; of a provider the share of what it was tried for."""
     if "accepted" not in numbers:
         tried = numbers["delivered"] + numbers["bounced"]
@@ -126,5 +128,5 @@ def _rates(numbers: dict[str, Any]) -> dict[str, float | None]:
     return {name: _part(numbers[part], numbers[whole]) for name, (part, whole) in _RATES.items()}
 
 
-def _part(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _part(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0

@@ -34,9 +34,9 @@ _SUMMARY: dict[str, Any] = {
     "rates": _RATES,
     "previous": {
         "period": {"from": "2026-02-23", "to": "2026-03-22"}, "totals": _NUMBERS, "rates": _RATES,
-        "change": {"delivered": 0.25},
+        "change": {"delivered": None},
     },
-    "group_by": "tag",
+    "group_by": None,
     "groups": [{"tag": "onboarding", "totals": _NUMBERS, "rates": _RATES}],
 }  # fmt: skip
 

@@ -16,15 +16,15 @@ from web.rest.v1.webhooks import DIALECTS, find, moment
 _EXAMPLE: dict[str, Any] = {
     "id": "0198c3a0-0000-7000-8000-000000000000",
     "type": "message.delivered",
-    "message_id": "msg_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
+    "message_id": None,
     "state": "dead",
     "attempts": 10,
     "next_attempt_at": None,
-    "last_code": 503,
+    "last_code": None,
     "last_error": "",
     "created_at": "2026-04-19T10:24:11Z",
 }
-_TRY = {"number": 1, "code": 503, "error": "", "response": "", "started_at": "2026-04-19T10:24:11Z", "duration_ms": 12}
+_TRY = {"number": 1, "code": None, "error": "", "response": "", "started_at": "2026-04-19T10:24:11Z", "duration_ms": 12}
 _LIST = {"data": [_EXAMPLE], "has_more": False, "next_cursor": None}
 
 
