@@ -244,6 +244,10 @@ class Line:
             late = time.monotonic() >= deadline
             why = "no answer in time" if late else _reason(error)
             raise (Unanswered(why) if progress.sent else Unreached(why)) from None
+        if time.monotonic() >= deadline:
+            # The cut of what drips reads like the end of the headers.
+            response.close()
+            raise Unanswered("no answer in time")
         try:
             # The status has come: an answer that breaks off afterwards is still an answer.
             body = response.raw.read(ANSWER_SIZE + 1) or b""
