@@ -24,6 +24,7 @@ from gateway.services import (
     identity,
     lanes,
     ledger,
+    mailboxes,
     messages,
     senders,
     smtps,
@@ -60,6 +61,10 @@ class World:
     def ask(self, method: str, path: str, headers: dict[str, str], body: str | bytes | None) -> requests.Response:
         data = body.encode() if isinstance(body, str) else body
         return self.session.request(method, self.url + path, headers=headers, data=data, timeout=20)
+
+    def caller(self) -> Caller:
+        """The owner as a key of the domain acts."""
+        return replace(self.owner, domain_id=self.domain.id, surface="mailmark")
 
     def put(self, state: str) -> None:
         """Bring the world into a named state."""
@@ -136,7 +141,14 @@ class World:
 
 def forget() -> None:
     """What the process knows of accounts, domains and words."""
-    for cache in (identity.forget, senders.forget, lanes.forget, contents.forget_recent, ledger.forget_words):
+    for cache in (
+        identity.forget,
+        senders.forget,
+        lanes.forget,
+        contents.forget_recent,
+        ledger.forget_words,
+        mailboxes.forget,
+    ):
         cache()
 
 
