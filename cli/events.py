@@ -50,8 +50,8 @@ def export(
                 caller=caller,
                 domain_id=domain.id,
                 count=service.EXPORTED_MOST,
-                from_ms=_ms(start),
-                to_ms=_ms(end, end=True),
+                from_ms=milliseconds(start),
+                to_ms=milliseconds(end, end=True),
                 event=event,
                 query=query,
                 cursor=cursor,
@@ -78,7 +78,7 @@ def feed(email: str, name: str | None, event: str, after: str, count: int) -> An
     return Answer(data, "\n".join([*lines, f"go on with --after {found.cursor}"]))
 
 
-def _ms(day: datetime | None, *, end: bool = False) -> int | None:
+def milliseconds(day: datetime | None, *, end: bool = False) -> int | None:
     """A day in UTC as its first millisecond, or its last."""
     if day is None:
         return None

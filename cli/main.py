@@ -24,6 +24,7 @@ _COMMANDS = {
     "notice": ("cli.notices", "notice", "What happened to domains and keys."),
     "plan": ("cli.plans", "plan", "Plans of accounts."),
     "events": ("cli.events", "events", "The event log: export it, or follow it."),
+    "audit": ("cli.audit", "audit", "The audit log: read it, export it, check that it is whole."),
     "retention": ("cli.retention", "retention", "For how many days messages are kept."),
     "erase": ("cli.erase", "erase", "Erase one recipient of an account."),
     "webhook": ("cli.webhooks", "webhook", "Webhooks."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -67,6 +68,7 @@ def checked(request: Request, secret: str) -> dict[str, Any]:
     assert stamp.startswith("t=") and mac.startswith("v1=")
     wanted = hmac.new(secret.encode(), stamp[2:].encode() + b"." + cut, hashlib.sha256).hexdigest()
     assert mac[3:] == wanted
+    assert re.sub(rb',"signature":"[^"]*"}$', b"}", request.body) == cut  # as docs/webhooks.md has it
     assert request.headers["x-webhook-signature"] == told["signature"]
     at = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
     by_standard = standardwebhooks.Webhook(secret).sign(request.headers["webhook-id"], at, request.body.decode())

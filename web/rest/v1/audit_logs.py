@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Any
 
-import orjson
 from flask import Response
 
-from commands.exports import harmless
 from gateway import clock
-from gateway.services import audit_log
+from gateway.services import audit_files, audit_log
 from gateway.services.audit_log import KINDS, RESULTS, Wanted
 from gateway.services.identity import Caller
 from web.rest import fields, paging
@@ -46,7 +41,6 @@ _HEAD = {
     "sequence": 4711, "hash": EXAMPLE["hash"], "first_sequence": 1, "first_previous_hash": "0" * 64,
     "signed_at": "2026-04-19T10:24:15.000Z", "signature": "c0ffee", "public_key": "d75a98",
 }  # fmt: skip
-_CHUNK = 200
 
 
 class _Filters(fields.Params):
@@ -95,7 +89,7 @@ def export_audit_logs(caller: Caller, params: dict[str, Any]) -> Response:
     kind = params["format"]
     entries = audit_log.export(caller=caller, wanted=_wanted(params))
     name = f"audit-{clock.rfc3339(clock.now_ms())[:10]}.{kind}"
-    body = as_csv(entries) if kind == "csv" else as_lines(entries)
+    body = audit_files.as_csv(entries) if kind == "csv" else audit_files.as_lines(entries)
     return Response(body, mimetype=FORMATS[kind], headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
@@ -114,36 +108,6 @@ def get_audit_head(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 )  # fmt: skip
 def get_audit_log(caller: Caller, params: dict[str, Any], entry_id: str) -> dict[str, Any]:
     return audit_log.find(caller=caller, entry_id=entry_id)
-
-
-def as_lines(entries: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    some: list[bytes] = []
-    for entry in entries:
-        some.append(orjson.dumps(entry) + b"\n")
-        if len(some) == _CHUNK:
-            yield b"".join(some)
-            some = []
-    yield b"".join(some)
-
-
-def as_csv(entries: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """RFC 4180; a value that a spreadsheet would run as a formula has an apostrophe before it."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(EXAMPLE)
-    for entry in entries:
-        writer.writerow(harmless(_cell(value)) for value in entry.values())
-        if file.tell() > 1 << 16:
-            yield file.getvalue()
-            file.seek(0)
-            file.truncate()
-    yield file.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else str(value)
 
 
 def _wanted(params: dict[str, Any]) -> Wanted:
