@@ -213,6 +213,50 @@ def deliveries(
 
 
 @webhook.command()
+@_user
+@click.option("--domain", help="Only those of the webhooks of this domain.")
+@_since
+@_until
+@click.option("--before", type=click.IntRange(min=1), help="Only those with a number below this one.")
+@click.option("--count", type=click.IntRange(1, webhook_log.MOST_LISTED), default=50, help="How many.")
+@verb
+def dead(
+    email: str, domain: str | None, since: datetime | None, until: datetime | None, before: int | None, count: int
+) -> Answer:
+    """List the dead letters of all webhooks of an account, the newest first."""
+    with opening.store():
+        caller = opening.caller(email)
+        found = webhook_log.dead_letters(
+            caller=caller,
+            domain_id=None if domain is None else domains.find_by_name(caller=caller, name=domain).id,
+            from_ms=_ms(since),
+            to_ms=_ms(until),
+            before=before,
+            count=count,
+        )
+    data = [
+        {
+            "id": one.told.id,
+            "webhook": one.webhook_id,
+            "status": one.status,
+            "url": one.url,
+            "type": one.told.type,
+            "message_id": one.told.message_id,
+            "attempts": one.told.attempts,
+            "code": one.told.last_code,
+            "error": one.told.last_error,
+            "created_ms": one.told.created_ms,
+        }
+        for one in found
+    ]
+    rows = [
+        (one.told.id, clock.rfc3339(one.told.created_ms), one.webhook_id, one.told.type, one.told.last_error, one.url)
+        for one in found
+    ]
+    return Answer(data, table(("id", "made", "webhook", "type", "error", "url"), rows))
+
+
+@webhook.command()
 @_number
 @_user
 @verb

@@ -139,6 +139,8 @@ def row(event: EventRow) -> dict[str, Any]:
         "Reason": event.reason,
         **event.defaults,
     }
+    if event.sequence is not None:
+        shown["Sequence"] = event.sequence
     if event.kind in _BOUNCE_TYPES:
         shown["BounceType"] = _BOUNCE_TYPES[event.kind]
     if not event.live:

@@ -14,7 +14,7 @@ from commands.sending import codes, forecasts
 from commands.sending.faults import Faults
 from commands.sending.fields import FIELDS
 from commands.sending.send import send
-from commands.webhooks import EventWord
+from commands.webhooks import EventWords
 from gateway import errors
 from gateway.services import events, webhooks
 from gateway.services.dry_runs import DryRun
@@ -113,7 +113,12 @@ class SendEmailParams(SenderParams):
 
 
 class AddWebhookPublicParams(SenderParams):
-    Event = EventWord(missing=2, invalid=3, doc="The type of event to register the webhook for", example="delivered")
+    Event = EventWords(
+        missing=2,
+        invalid=3,
+        doc="The type of event to register the webhook for; several between commas or as a list",
+        example="delivered",
+    )
     WebhookURL = Text(missing=5, invalid=6, max=2048, doc="The URL to which the webhook should send the event data")
 
 
@@ -189,7 +194,7 @@ def send_email(visitor: Visitor, params: dict[str, Any]) -> dict[str, Any]:
         7: "WebhookURL does not lead to a public address",
         **_COMMON,
     },
-    refusals={errors.InvalidUrl: 6, errors.PrivateUrl: 7, errors.NotFound: _INVALID_KEY},
+    refusals={errors.InvalidEvent: 3, errors.InvalidUrl: 6, errors.PrivateUrl: 7, errors.NotFound: _INVALID_KEY},
     answer={"NewWebhookID": "12345"},
     needs=Needs.SENDER,
 )

@@ -1,4 +1,4 @@
-"""What webhooks were told: GetWebhookDeliveries, GetWebhookAttempts, ReplayWebhookDeliveries and GetWebhookStats."""
+"""What webhooks were told and what not: deliveries, dead letters, attempts, replays and numbers by day."""
 
 from __future__ import annotations
 
@@ -15,9 +15,31 @@ _MISSING = {1: "Missing required parameter: WebhookID", 2: "Webhook not found"}
 _STATES = "live: still to be told; told; dead: given up; skipped: of a test key, which it does not ask for"
 
 
+_DEAD = {
+    "WebhookDeliveryID": "981",
+    "WebhookMessageID": "0199c5d2-7f3e-7b1c-9a44-5a0f1f2f9e10",
+    "Type": "message.delivered",
+    "MessageID": "0199c5d2-7f00-7a51-8c8e-0d9e5c1b2a3f",
+    "State": "dead",
+    "Attempts": 10,
+    "NextAttemptAt": None,
+    "LastResponseCode": 500,
+    "LastError": "the endpoint answered 500",
+    "CreatedAt": "2026-01-01 12:00:00",
+}
+
+
 class WebhookDeliveriesParams(Params):
     WebhookID = Id(missing=1, doc="The unique identifier for the webhook")
     State = Text(required=False, choices=webhook_log.STATES, doc=f"Only those in this state. {_STATES}")
+    StartDate = Day(required=False, doc="Only those of this time or later, in UTC")
+    EndDate = Day(required=False, end=True, doc="Only those of this time or earlier, in UTC")
+    Before = Whole(required=False, low=1, doc="Only those with a number below this one: the last of the page before")
+    RetrieveCount = Whole(required=False, low=1, high=100, clamp=True, doc="How many to return, at most 100")
+
+
+class DeadLettersParams(Params):
+    DomainID = Id(required=False, doc="Only those of the webhooks of this domain")
     StartDate = Day(required=False, doc="Only those of this time or later, in UTC")
     EndDate = Day(required=False, end=True, doc="Only those of this time or earlier, in UTC")
     Before = Whole(required=False, low=1, doc="Only those with a number below this one: the last of the page before")
@@ -48,22 +70,7 @@ class WebhookStatsParams(Params):
     params=WebhookDeliveriesParams,
     errors=_MISSING,
     refusals={errors.WebhookNotFound: 2},
-    answer={
-        "WebhookDeliveries": [
-            {
-                "WebhookDeliveryID": "981",
-                "WebhookMessageID": "0199c5d2-7f3e-7b1c-9a44-5a0f1f2f9e10",
-                "Type": "message.delivered",
-                "MessageID": "0199c5d2-7f00-7a51-8c8e-0d9e5c1b2a3f",
-                "State": "dead",
-                "Attempts": 10,
-                "NextAttemptAt": None,
-                "LastResponseCode": 500,
-                "LastError": "the endpoint answered 500",
-                "CreatedAt": "2026-01-01 12:00:00",
-            }
-        ]
-    },
+    answer={"WebhookDeliveries": [_DEAD]},
 )
 def get_webhook_deliveries(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = webhook_log.deliveries(
@@ -75,20 +82,45 @@ def get_webhook_deliveries(caller: Caller, params: dict[str, Any]) -> dict[str, 
         before=params.get("Before"),
         count=params.get("RetrieveCount", webhook_log.MOST_LISTED),
     )
+    return {"WebhookDeliveries": [_row(one) for one in found]}
+
+
+def _row(one: webhook_log.Told) -> dict[str, Any]:
     return {
-        "WebhookDeliveries": [
-            {
-                "WebhookDeliveryID": str(one.id),
-                "WebhookMessageID": one.uuid,
-                "Type": one.type,
-                "MessageID": one.message_id,
-                "State": one.state,
-                "Attempts": one.attempts,
-                "NextAttemptAt": None if one.due_ms is None else clock.sql_text(one.due_ms),
-                "LastResponseCode": one.last_code,
-                "LastError": one.last_error,
-                "CreatedAt": clock.sql_text(one.created_ms),
-            }
+        "WebhookDeliveryID": str(one.id),
+        "WebhookMessageID": one.uuid,
+        "Type": one.type,
+        "MessageID": one.message_id,
+        "State": one.state,
+        "Attempts": one.attempts,
+        "NextAttemptAt": None if one.due_ms is None else clock.sql_text(one.due_ms),
+        "LastResponseCode": one.last_code,
+        "LastError": one.last_error,
+        "CreatedAt": clock.sql_text(one.created_ms),
+    }
+
+
+@command(
+    "EmailGateway.GetWebhookDeadLetters",
+    summary="List what no webhook of the account, or of a domain, could be told in the end, the newest first",
+    params=DeadLettersParams,
+    errors={1: "Domain not found"},
+    refusals={errors.NotFound: 1},
+    answer={"DeadLetters": [_DEAD | {"WebhookID": "7", "URL": "https://yourdomain.com/webhook", "Status": "Active"}]},
+    permission="read:webhooks",
+)
+def get_webhook_dead_letters(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    found = webhook_log.dead_letters(
+        caller=caller,
+        domain_id=params.get("DomainID"),
+        from_ms=params.get("StartDate"),
+        to_ms=params.get("EndDate"),
+        before=params.get("Before"),
+        count=params.get("RetrieveCount", webhook_log.MOST_LISTED),
+    )
+    return {
+        "DeadLetters": [
+            _row(one.told) | {"WebhookID": str(one.webhook_id), "URL": one.url, "Status": one.status.capitalize()}
             for one in found
         ]
     }

@@ -7,7 +7,7 @@ from typing import Any
 from commands.registry import command
 from commands.schema import Field, Flag, Id, Params, Text, Texts
 from gateway import clock, errors
-from gateway.services import domains, event_words, webhook_words, webhooks
+from gateway.services import domains, webhook_words, webhooks
 from gateway.services.identity import OCTETH, Caller
 from gateway.services.webhook_payload import SURFACES
 from gateway.services.webhook_words import NATIVE, NATIVE_WORDS
@@ -22,22 +22,6 @@ WORDS = "A word, words between commas or a list; `all` is every event. A native 
 )
 
 
-class EventWord(Field):
-    """One of the document's event words, long or short, in any case; comes out as it was sent."""
-
-    sample = "delivered"
-
-    def describe(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(event_words.WEBHOOK)}
-
-    def read(self, value: Any) -> str:
-        try:
-            event_words.for_webhook(value if isinstance(value, str) else "")
-        except errors.InvalidEvent:
-            self.refuse("should be delivery, bounce, open, click, unsubscribe or complaint")
-        return str(value)
-
-
 class EventWords(Texts):
     """Event words as they were sent: one, several between commas, or a list.
 
@@ -46,7 +30,7 @@ class EventWords(Texts):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(most=64, **options)
-        self.sample = EventWord.sample
+        self.sample = "delivered"
 
     def read(self, value: Any) -> list[str]:
         words = [part.strip() for text in super().read(value) for part in text.split(",")]

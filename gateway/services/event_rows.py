@@ -38,6 +38,7 @@ class EventRow:
     data_json: str | None
     tags_json: str
     headers_json: str
+    sequence: int | None = None  # among the events of its message, from 1, once `event_places` has said so
 
     @cached_property
     def data(self) -> dict[str, Any]:

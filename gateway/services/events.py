@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway import clock
-from gateway.services import domains, event_query, event_range, event_rows, event_search, event_words
+from gateway.services import domains, event_places, event_query, event_range, event_rows, event_search, event_words
 from gateway.services.event_query import Node
 from gateway.services.event_range import BY_ID, BY_KIND, BY_MESSAGE, INT64, Wanted, inclusive
 from gateway.services.event_rows import EventRow
@@ -72,6 +72,7 @@ def search(
         found = Matches(*_newest(wanted))
     loaded = event_rows.load(found.ids)
     rows = [loaded[id_] for id_ in found.ids if id_ in loaded]
+    event_places.assign(rows)
     return Page(found.total, rows, found.partial, found.cursor if found.partial else "")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gateway import clock, config, ids
 from gateway.services import (
     domains,
+    event_places,
     event_rows,
     mailbox_mail,
     message_events,
@@ -255,6 +256,8 @@ class _Run:
             for domain in SenderDomain.select().where(SenderDomain.id.in_(sorted(wanted))):
                 self._signing[domain.id] = domains.signing_key(domain)
         providers: Mapping[int, str] = {}
+        if webhook_payload.SURFACES[claim.endpoint.surface].wants_sequence:
+            event_places.assign(events.values())
         if webhook_payload.SURFACES[claim.endpoint.surface].wants_provider:
             providers = message_events.providers(list(events.values()))
         with self._changed:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from gateway import clock, config, errors
-from gateway.services import webhooks
+from gateway.services import domains, webhooks
 from gateway.services.identity import Caller
 from gateway.services.webhook_words import MESSAGE, NOTICE
 from models import database as db
 from models.vocabulary import EventKind
+from models.webhook import Webhook
 
 MOST_LISTED = 100
 STATES = ("live", "told", "dead", "skipped")
 DAYS = 28
 
 _BATCH = 500
+_CHUNK = 200  # webhooks of one statement
+_TOLD = "id, uuid, message_id, event_id, state, attempts, due_ms, last_code, last_error, created_ms"
 _WALK_MS = 3_600_000
 _BY_STATE = {"sqlite": "", "mysql": "FORCE INDEX (webhookdelivery_webhook_id_state)"}
 
@@ -79,28 +83,89 @@ def deliveries(
     if state is not None and state not in STATES:
         raise errors.Invalid("State should be one of " + ", ".join(STATES), field="State")
     webhooks.find(caller=caller, webhook_id=webhook_id)
-    conditions, values = "", []
-    for part, value in ((" AND id < ?", before), (" AND created_ms >= ?", from_ms), (" AND created_ms <= ?", to_ms)):
-        if value is not None:
-            conditions += part
-            values.append(value)
+    conditions, values = _conditions(before, from_ms, to_ms)
     count = min(count, MOST_LISTED + 1)
     found: list[tuple[Any, ...]] = []
     # A state at a time: an index has them in order.
     for one in STATES if state is None else (state,):
         found += db.rows(
-            "SELECT id, uuid, message_id, event_id, state, attempts, due_ms, last_code, last_error, created_ms"
-            f" FROM webhook_delivery {_BY_STATE[db.dialect()]} WHERE webhook_id = ? AND state = ?{conditions}"
-            " ORDER BY id DESC LIMIT ?",
+            f"SELECT {_TOLD} FROM webhook_delivery {_BY_STATE[db.dialect()]}"
+            f" WHERE webhook_id = ? AND state = ?{conditions} ORDER BY id DESC LIMIT ?",
             (webhook_id, one, *values, count),
         )
     found = sorted(found, key=lambda row: -row[0])[:count]
+    return _told(found)
+
+
+def _conditions(before: int | None, from_ms: int | None, to_ms: int | None) -> tuple[str, list[int]]:
+    conditions, values = "", []
+    for part, value in ((" AND id < ?", before), (" AND created_ms >= ?", from_ms), (" AND created_ms <= ?", to_ms)):
+        if value is not None:
+            conditions += part
+            values.append(value)
+    return conditions, values
+
+
+def _told(found: Sequence[tuple[Any, ...]]) -> list[Told]:
     types = _types([row[3] for row in found])
     uuids = _message_uuids([row[2] for row in found if row[2] > 0])
     return [
         Told(id_, str(UUID(bytes=bytes(uuid))), types.get(event_id, ""), uuids.get(message_id, ""), *rest)
         for id_, uuid, message_id, event_id, *rest in found
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What an endpoint of the account was not told in the end, and which; `status` active, disabled or deleted."""
+
+    told: Told
+    webhook_id: int
+    webhook_uuid: str
+    url: str
+    status: str
+
+
+def dead_letters(
+    *,
+    caller: Caller,
+    domain_id: int | None = None,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    before: int | None = None,
+    count: int = MOST_LISTED,
+) -> list[DeadLetter]:
+    """The dead letters of all webhooks of the account, the newest first, those of deleted webhooks too.
+
+    Of one domain (always that of a domain's key) only those of its own webhooks. Raises `NotFound` (the domain).
+    """
+    if domain_id is not None:
+        domain_id = domains.find(caller=caller, domain_id=domain_id, past=True).id
+    wanted = domain_id if domain_id is not None else caller.domain_id
+    query = Webhook.select().where(Webhook.account_id == caller.account_id)
+    hooks = {hook.id: hook for hook in (query if wanted is None else query.where(Webhook.domain_id == wanted))}
+    conditions, values = _conditions(before, from_ms, to_ms)
+    count = min(count, MOST_LISTED + 1)
+    # The index has each webhook's in order; an account's together it has not.
+    one = (
+        f"SELECT * FROM (SELECT {_TOLD}, webhook_id FROM webhook_delivery {_BY_STATE[db.dialect()]}"
+        f" WHERE webhook_id = ? AND state = 'dead'{conditions} ORDER BY id DESC LIMIT ?) AS some"
+    )
+    found: list[tuple[Any, ...]] = []
+    ids = sorted(hooks)
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        union = " UNION ALL ".join([one] * len(some))
+        params = [value for id_ in some for value in (id_, *values, count)]
+        found += db.rows(f"SELECT * FROM ({union}) AS merged ORDER BY id DESC LIMIT ?", (*params, count))
+    found = sorted(found, key=lambda row: -row[0])[:count]
+    told = _told([row[:-1] for row in found])
+    return [_dead(one_told, hooks[row[-1]]) for one_told, row in zip(told, found, strict=True)]
+
+
+def _dead(told: Told, hook: Any) -> DeadLetter:
+    status = "deleted" if hook.deleted_ms is not None else str(hook.status)
+    return DeadLetter(told, hook.id, str(hook.uuid), hook.url, status)
 
 
 def find(*, caller: Caller, webhook_id: int, uuid: str) -> int:

@@ -70,6 +70,7 @@ class Surface:
     notice: Callable[[Notice, Telling], bytes] | None = None
     headers: Callable[[bytes], dict[str, str]] | None = None
     wants_provider: bool = False
+    wants_sequence: bool = False
 
 
 def octeth(row: EventRow, telling: Telling) -> bytes:
@@ -97,7 +98,9 @@ def native(row: EventRow, _: Telling) -> bytes:
         "subject": row.subject,
         "tags": row.tags,
     }
-    optional = {"reason": row.reason, "mx": row.mx, "ip": row.ip, "context": row.defaults}
+    optional = {
+        "reason": row.reason, "mx": row.mx, "ip": row.ip, "context": row.defaults, "sequence": row.sequence,
+    }  # fmt: skip
     data |= {name: value for name, value in optional.items() if value}
     data |= {name: row.data[name] for name in _FACTS if row.data.get(name)}
     if not row.live:
@@ -137,7 +140,7 @@ def signature_header(body: bytes) -> dict[str, str]:
 
 SURFACES: Mapping[str, Surface] = {
     OCTETH: Surface(octeth),
-    NATIVE: Surface(native, native_notice),
+    NATIVE: Surface(native, native_notice, wants_sequence=True),
     MAILERSIO: Surface(mailersio, mailersio_notice, signature_header, wants_provider=True),
     MAILLAYER: Surface(maillayer),
     MAILERLOGIC: Surface(mailerlogic),

@@ -97,3 +97,14 @@ def test_the_log(ask: Ask, hook: str, sink: HttpSink, capsys: pytest.CaptureFixt
         capsys.readouterr()
         assert main(("webhook", *words, *JANE)) == 0
         assert capsys.readouterr().out.strip()
+
+
+def test_dead_letters_of_the_whole_account(ask: Ask, hook: str, sink: HttpSink) -> None:
+    assert ask("dead") == []
+    sink.always("/", Answer(500))
+    ask("test", hook, status=1)
+    (letter,) = ask("dead")
+    assert (letter["webhook"], letter["status"], letter["code"], letter["url"]) == (int(hook), "active", 500, sink.url)
+    assert ask("dead", "--domain", "example.com") == [letter]
+    assert ask("dead", "--before", str(letter["id"])) == []
+    ask("dead", "--domain", "nobody.test", status=1)

@@ -188,6 +188,11 @@ def test_the_life_of_a_webhook(client: FlaskClient, owner: Account, domain: Send
     assert rows[1]["WebhookDeliveryID"] == tested["WebhookDeliveryID"]
     dead = call(client, owner, "GetWebhookDeliveries", WebhookID=made, State="dead", StartDate="2020-01-01")
     assert dead["WebhookDeliveries"] == rows[1:]
+    for more in ({}, {"DomainID": domain.id}):
+        (letter,) = call(client, owner, "GetWebhookDeadLetters", **more)["DeadLetters"]
+        assert letter == rows[1] | {"WebhookID": str(made), "URL": letter["URL"], "Status": "Active"}
+    assert call(client, owner, "GetWebhookDeadLetters", DomainID=999_999)["ErrorCode"] == 1
+    assert call(client, owner, "GetWebhookDeadLetters", Before=rows[1]["WebhookDeliveryID"])["DeadLetters"] == []
     (attempt,) = call(client, owner, "GetWebhookAttempts", WebhookDeliveryID=rows[1]["WebhookDeliveryID"])["Attempts"]
     assert (attempt["ResponseCode"], attempt["ResponseBody"]) == (500, "broken")
     stats = call(client, owner, "GetWebhookStats", WebhookID=made)

@@ -228,6 +228,7 @@ ROUTES = [
     ("POST", "/api/v1/webhooks", {"Event": "opened", "WebhookURL": "https://hooks.example.com/o"}),
     ("DELETE", "/api/v1/webhooks", {"WebhookID": "{webhook}"}),
     ("DELETE", "/api/v1/webhooks/{webhook}", None),
+    ("GET", "/v1/webhooks/dead-letters", None),
     ("GET", "/api/v1/messages/{message}/explain", None),
     ("GET", "/v1/messages/{message}/explain", None),
     ("GET", "/v1/campaigns", None),

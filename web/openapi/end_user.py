@@ -176,7 +176,7 @@ def _paths() -> dict[str, dict[str, Any]]:
             ),
             "post": _operation(
                 "addWebhook",
-                "Register a webhook for an event",
+                "Register a webhook for an event, or for several",
                 shapes.answer("It is registered", ref("schemas", "WebhookMade")),
                 numbers=[
                     webhooks.EVENT_MISSING,
@@ -192,7 +192,14 @@ def _paths() -> dict[str, dict[str, Any]]:
                     {
                         "type": "object",
                         "properties": {
-                            "Event": {"type": "string", "enum": list(event_words.WEBHOOK)},
+                            "Event": {
+                                "description": "A word, several between commas, or a list of them",
+                                "anyOf": [
+                                    {"type": "string", "enum": list(event_words.WEBHOOK)},
+                                    {"type": "string", "pattern": "^[a-z]+(,[a-z]+)+$"},
+                                    {"type": "array", "items": {"type": "string", "enum": list(event_words.WEBHOOK)}},
+                                ],
+                            },
                             "WebhookURL": {"type": "string", "format": "uri", "maxLength": 2048},
                         },
                         "required": ["Event", "WebhookURL"],

@@ -16,8 +16,9 @@ import pytest
 import standardwebhooks
 from flask.testing import FlaskClient
 
+import models
 from gateway import clock, ids
-from gateway.services import deliveries, messages, notices, webhook_calls
+from gateway.services import deliveries, messages, notices, webhook_calls, webhooks
 from models import database as db
 from models.database import in_transaction
 from models.vocabulary import EventKind, NoticeKind
@@ -298,3 +299,23 @@ def test_scopes_and_other_peoples_webhooks(client: FlaskClient, api: Api, who: c
         assert {**theirs, "request_id": 0} == {**nobodys, "request_id": 0}
     assert stranger("GET", "/v1/webhooks")["data"] == []
     assert api("GET", f"/v1/webhooks/{made['id']}")["status"] == "active"
+
+
+def test_dead_letters_of_the_whole_account_in_pages(api: Api, who: cast.Sender) -> None:
+    hooks = [api("POST", "/v1/webhooks", {"url": f"https://example.com/{n}"}, status=201)["id"] for n in range(2)]
+    numbers = [webhooks.find_public(caller=who.owner, hook_id=one, surface="mailersio").id for one in hooks]
+    other = webhooks.add(caller=who.owner, domain_id=who.domain.id, event="all", url="https://example.com/octeth")
+    for number in (*numbers, other.id):
+        models.WebhookDelivery.create(
+            uuid=ids.new_uuid(), webhook_id=number, message_id=0, event_id=0, state="dead", created_ms=1, attempts=10
+        )
+    page = api("GET", "/v1/webhooks/dead-letters?limit=2")
+    assert (len(page["data"]), page["has_more"]) == (2, True)
+    rest = api("GET", f"/v1/webhooks/dead-letters?limit=2&cursor={page['next_cursor']}")
+    found = [*page["data"], *rest["data"]]
+    assert [one["url"] for one in found] == [
+        "https://example.com/octeth", "https://example.com/1", "https://example.com/0",
+    ]  # fmt: skip
+    assert [one["webhook_id"] for one in found[1:]] == hooks[::-1]
+    api("DELETE", f"/v1/webhooks/{hooks[0]}", status=204)
+    assert api("GET", "/v1/webhooks/dead-letters")["data"][-1]["webhook_status"] == "deleted"

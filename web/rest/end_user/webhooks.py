@@ -9,8 +9,8 @@ from flask import Response, request
 
 from commands import webhooks as shown
 from gateway import errors
-from gateway.services import event_words, webhooks
-from gateway.services.identity import Caller
+from gateway.services import webhook_words, webhooks
+from gateway.services.identity import OCTETH, Caller
 from models.vocabulary import ACCOUNT_DISABLED
 from web import reading
 from web.rest.end_user import blueprint, door
@@ -39,8 +39,8 @@ def list_webhooks() -> Response:
 def add_webhook() -> Response:
     """Answer with the `NewWebhookID`; else with all errors found."""
     params = reading.read(request)
-    event, url = _text(params, "event"), _text(params, "webhookurl")
-    faults = _faults(params, event, url)
+    words, url = _words(params.get("event")), _text(params, "webhookurl")
+    faults = _faults(params, words, url)
     try:
         # On this endpoint 2 means the event, so an account that is gone reads as an invalid key.
         caller, domain_id = _enter(params, "write:webhooks", gone=door.INVALID_KEY, status=401)
@@ -49,7 +49,7 @@ def add_webhook() -> Response:
     if faults:
         raise door.Refused(faults, 422)
     try:
-        hook = webhooks.add(caller=caller, domain_id=domain_id, event=event, url=url)
+        hook = webhooks.add(caller=caller, domain_id=domain_id, event=words, url=url)
     except errors.InvalidUrl:
         raise door.Refused([URL_INVALID], 422) from None
     except errors.PrivateUrl:
@@ -94,13 +94,21 @@ def _enter(
     return caller, caller.domain_id
 
 
-def _faults(params: Mapping[str, Any], event: str, url: str) -> list[tuple[int, str]]:
+def _words(value: Any) -> list[str]:
+    """One word, several between commas, or a list of them; none where it is anything else."""
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        return []
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+
+
+def _faults(params: Mapping[str, Any], words: list[str], url: str) -> list[tuple[int, str]]:
     found = []
-    if not event:
+    if not words:
         found.append(EVENT_INVALID if params.get("event") else EVENT_MISSING)
     else:
         try:
-            event_words.for_webhook(event)
+            webhook_words.read(words, OCTETH)
         except errors.InvalidEvent:
             found.append(EVENT_INVALID)
     if not url:

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from gateway import errors, ids
-from gateway.services import message_events, webhook_log, webhook_replays
+from gateway.services import message_events, webhook_log, webhook_replays, webhooks
 from gateway.services.identity import Caller
-from gateway.services.webhook_log import Told
+from gateway.services.webhook_log import DeadLetter, Told
 from web.rest import fields, paging
 from web.rest.v1.operation import operation
 from web.rest.v1.webhooks import DIALECTS, find, moment
@@ -23,6 +23,11 @@ _EXAMPLE: dict[str, Any] = {
     "last_code": None,
     "last_error": "",
     "created_at": "2026-04-19T10:24:11Z",
+}
+_OF = {
+    "webhook_id": "whk_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
+    "url": "https://example.com/hooks/mail",
+    "webhook_status": "active",
 }
 _TRY = {"number": 1, "code": None, "error": "", "response": "", "started_at": "2026-04-19T10:24:11Z", "duration_ms": 12}
 _LIST = {"data": [_EXAMPLE], "has_more": False, "next_cursor": None}
@@ -64,6 +69,25 @@ def list_webhook_deliveries(caller: Caller, params: dict[str, Any], webhook_id: 
 )  # fmt: skip
 def list_webhook_dead_letters(caller: Caller, params: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     return _page(caller, params, webhook_id, "dead")
+
+
+@operation(
+    "GET", "/webhooks/dead-letters", permission="read:webhooks",
+    summary="List what no endpoint of the account could be told in the end, the newest first", params=_DeadLetters,
+    answer=_LIST | {"data": [_EXAMPLE | _OF]}, dialects=DIALECTS,
+)  # fmt: skip
+def list_all_dead_letters(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """Webhooks of every payload, deleted ones too; a key of one domain sees those of its domain's."""
+    found = webhook_log.dead_letters(
+        caller=caller, from_ms=params.get("since"), to_ms=params.get("until"),
+        before=paging.last_id(params["cursor"]), count=params["limit"] + 1,
+    )  # fmt: skip
+
+    def shown(letter: DeadLetter) -> dict[str, Any]:
+        hook = ids.public_id(webhooks.PREFIX, UUID(letter.webhook_uuid))
+        return _shown(letter.told) | {"webhook_id": hook, "url": letter.url, "webhook_status": letter.status}
+
+    return paging.page(found, params["limit"], lambda letter: paging.cursor(letter.told.id), shown)
 
 
 @operation(

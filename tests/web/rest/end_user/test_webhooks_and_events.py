@@ -9,11 +9,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.services import apis, domains, event_feed, event_search, identity, ledger, messages
+from gateway.services import apis, domains, event_feed, event_search, identity, ledger, messages, webhook_words
 from gateway.services.identity import Caller
 from models.account import Plan
-from models.database import database
+from models.database import database, in_transaction
 from models.domain import SenderDomain
+from models.vocabulary import EventKind
+from models.webhook import Webhook
 from tests import cast
 from web.app import create_app
 
@@ -84,7 +86,7 @@ def test_delete_by_query_and_by_path(holder: Holder) -> None:
         ({"Event": "open"}, [5]),
         ({"WebhookURL": URL}, [2]),
         ({"Event": "nonsense"}, [3, 5]),
-        ({"Event": ["open"], "WebhookURL": URL}, [3]),
+        ({"Event": {"open": 1}, "WebhookURL": URL}, [3]),
         ({"Event": "open", "WebhookURL": "yourdomain.com"}, [6]),
         ({"Event": "open", "WebhookURL": "http://127.0.0.2.nip/"}, None),
         ({"Event": "open", "WebhookURL": "http://192.168.1.1/"}, [7]),
@@ -240,3 +242,62 @@ def test_the_feed_of_a_key(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> N
     assert (len(rest["Events"]), rest["HasMore"]) == (1, False)
     assert rest["Events"][0]["EventId"] != found["Events"][0]["EventId"]
     assert holder.ask("GET", "events", query_string={"after": "nonsense"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("event", "listed"),
+    [
+        (["delivered", "bounce"], ["delivered", "bounce"]),
+        ("open, click", ["open", "click"]),
+        (["Opened,clicked", "complaint"], ["Opened", "clicked", "complaint"]),
+        ("all", ["all"]),
+        (["unsubscribed"], ["unsubscribed"]),
+    ],
+)
+def test_a_webhook_of_several_events(holder: Holder, event: Any, listed: list[str]) -> None:
+    made = holder.ask("POST", "webhooks", json={"Event": event, "WebhookURL": URL})
+    assert made.status_code == 200, made.text
+    (row,) = holder.ask("GET", "webhooks").get_json()["Webhooks"]
+    assert (row["Events"], row["Event"]) == (listed, listed[0])
+    hook = Webhook.get_by_id(int(made.get_json()["NewWebhookID"]))
+    assert hook.kinds == webhook_words.read(listed, "octeth").kinds
+
+
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [
+        ([], 2),
+        ("", 2),
+        (["open", "nonsense"], 3),
+        ("open,nonsense", 3),
+        ([1], 3),
+        ({"a": 1}, 3),
+        (["message.opened"], 3),
+        (["open"] * 65, 3),
+        (" , ", 3),
+    ],
+)
+def test_words_that_are_none_store_nothing(holder: Holder, event: Any, number: int) -> None:
+    assert codes(holder.ask("POST", "webhooks", json={"Event": event, "WebhookURL": URL})) == (422, [number])
+    assert Webhook.select().count() == 0
+
+
+def test_each_event_says_its_place_among_those_of_its_message(holder: Holder) -> None:
+    caller = replace(holder.owner, domain_id=holder.domain.id)
+    for _ in range(2):
+        messages.accept(caller, cast.draft())
+    rows = list(database.execute_sql("SELECT id, account_id, domain_id FROM message ORDER BY id"))
+    facts = [
+        ledger.Fact(account_id, domain_id, kind, 1_700_000_000_000, id_, rcpt="jane@friends.test")
+        for kind in (EventKind.DELIVERED, EventKind.OPENED)
+        for id_, account_id, domain_id in rows
+    ]
+    in_transaction(lambda tx: ledger.record(tx, facts))
+    found = holder.ask("GET", "events", query_string={"RetrieveCount": 50}).get_json()["Events"]
+    places = [(row["EventType"], row["Sequence"]) for row in found]
+    assert sorted(places) == [("accepted", 1)] * 2 + [("delivery", 2)] * 2 + [("open", 3)] * 2
+    feed = holder.ask("GET", "events", query_string={"After": "", "RetrieveCount": 50}).get_json()["Events"]
+    assert {row["EventId"]: row["Sequence"] for row in feed} in (
+        {row["EventId"]: row["Sequence"] for row in found},
+        {},
+    )  # on a server the feed may wait for what is young
