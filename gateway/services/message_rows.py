@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from gateway import errors
+from gateway import errors, ids
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import Stream
@@ -33,28 +34,39 @@ class MessageRow:
     created_ms: int
     verdicts: list[dict[str, Any]]
     origin: str | None = None  # what sent it: a campaign, an automation
+    headers: dict[str, Any] = field(default_factory=dict)  # `from` [name, email], `to`, `cc`, `reply_to` lists of these
+    metadata: dict[str, Any] | None = None
 
 
 def find(*, caller: Caller, message_id: str) -> MessageRow:
-    """The caller's message with that UUID, also written as a Message-ID; raises `NotFound`, for a foreign one too."""
+    """The caller's message with that UUID, also written as a Message-ID or as `msg_…`.
+
+    Raises `NotFound`, for a foreign one too.
+    """
     text = message_id.strip().removeprefix("<").removesuffix(">").partition("@")[0]
-    try:
-        uuid = UUID(text)
-    except ValueError:
-        raise _absent() from None
-    found = db.rows(
-        "SELECT m.id, m.account_id, m.domain_id, d.name, m.stream, m.live, m.from_addr, m.subject, m.tags, m.size,"
-        " m.send_at_ms, m.created_ms, m.verdicts, m.origin FROM message m JOIN sender_domain d ON d.id = m.domain_id"
-        " WHERE m.uuid = ? AND m.account_id = ?",
-        (uuid.bytes, caller.account_id),
-    )
-    if not found or not caller.covers(found[0][2]):
+    uuid = ids.uuid_of("msg", text)
+    if uuid is None:
         raise _absent()
-    id_, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, *rest = found[0]
-    send_at, created, verdicts, origin = rest
+    found = db.rows(f"{SELECT} WHERE m.uuid = ? AND m.account_id = ?", (uuid.bytes, caller.account_id))
+    if not found or not caller.covers(found[0][3]):
+        raise _absent()
+    return row(found[0])
+
+
+SELECT = (
+    "SELECT m.id, m.uuid, m.account_id, m.domain_id, d.name, m.stream, m.live, m.from_addr, m.subject, m.tags, m.size,"
+    " m.send_at_ms, m.created_ms, m.verdicts, m.origin, m.headers, m.metadata"
+    " FROM message m JOIN sender_domain d ON d.id = m.domain_id"
+)
+
+
+def row(columns: Sequence[Any]) -> MessageRow:
+    """The message of a row that `SELECT` gave."""
+    id_, uuid, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, *rest = columns
+    send_at, created, verdicts, origin, headers, metadata = rest
     return MessageRow(
         id=id_,
-        uuid=uuid,
+        uuid=UUID(bytes=bytes(uuid)),
         account_id=account_id,
         domain_id=domain_id,
         domain=domain,
@@ -68,6 +80,8 @@ def find(*, caller: Caller, message_id: str) -> MessageRow:
         created_ms=created,
         verdicts=list(orjson.loads(verdicts or "[]")),
         origin=origin,
+        headers=orjson.loads(headers or "{}"),
+        metadata=orjson.loads(metadata) if metadata else None,
     )
 
 

@@ -233,7 +233,9 @@ def _events(counts: Counts) -> int:
 
 
 def domain_ids(caller: Caller) -> list[int]:
-    """The account's domains, deleted ones too; of a domain's key only its own."""
+    """The account's domains, deleted ones too; of a key of some domains only those."""
+    if caller.domain_ids:
+        return [domains.find(caller=caller, domain_id=id_).id for id_ in caller.domain_ids]
     if caller.domain_id is not None:
         return [domains.find(caller=caller, domain_id=caller.domain_id).id]
     rows = db.rows("SELECT id FROM sender_domain WHERE account_id = ?", (caller.account_id,))
