@@ -17,21 +17,25 @@ def key() -> None:
 
 @key.command()
 @click.option("--user", "email", required=True, help="Email address of the account.")
-@click.option("--domain", help="A sender key of this domain; without it a key of the account.")
+@click.option(
+    "--domain", "domains", multiple=True, help="A key of this domain, or of several; without it one of the account."
+)
 @click.option("--surface", type=click.Choice(SURFACES), default="octeth", show_default=True)
 @click.option("--scope", "scopes", multiple=True, help="What the key may do; repeat it. Without one: everything.")
 @click.option("--test", "test", is_flag=True, help="A test key: everything is checked, nothing is delivered.")
 @click.option("--strict", "strict", is_flag=True, help="Refuse unknown fields instead of warning of them.")
+@click.option("--service", default="", help="The service that uses it.")
 @click.option("--value", help="The key itself, where clients hold one already.")
 @click.option("--description", default="", help="What the key is for.")
 @verb
 def add(
     email: str,
-    domain: str | None,
+    domains: tuple[str, ...],
     surface: str,
     scopes: tuple[str, ...],
     test: bool,
     strict: bool,
+    service: str,
     value: str | None,
     description: str,
 ) -> Answer:
@@ -39,11 +43,12 @@ def add(
     with opening.store():
         made = users.add_key(
             email=email,
-            domain=domain,
+            domains=domains,
             surface=surface,
             scopes=scopes,
             live=not test,
             strict=strict,
+            service=service,
             value=value,
             description=description,
         )

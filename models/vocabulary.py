@@ -236,4 +236,33 @@ PERMISSIONS = (
 )
 """What a key of the command API may be limited to; `read` and `write` stand for all of theirs."""
 
+V1_SCOPES = (
+    "send",
+    "read",
+    "write",
+    *(
+        f"{verb}:{noun}"
+        for noun in (
+            "messages",
+            "events",
+            "analytics",
+            "campaigns",
+            "automations",
+            "templates",
+            "lists",
+            "suppressions",
+            "webhooks",
+            "sending-domains",
+            "sending-servers",
+            "routing",
+            "keys",
+            "audit",
+            "mailboxes",
+            "sequences",
+        )
+        for verb in ("read", "write")
+    ),
+)
+"""What a key of `/v1` may be limited to; `read` and `write` stand for all of theirs."""
+
 SURFACES = ("octeth", "mailersio", "mailmark", "mailerlogic", "maillayer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+from uuid import UUID
 
 import peewee
 import pymysql
@@ -37,6 +38,7 @@ __all__ = [
     "dkim_keys",
     "find",
     "find_by_name",
+    "find_by_uuid",
     "list_",
     "locked",
     "narrowed",
@@ -132,6 +134,14 @@ def find_by_name(*, caller: Caller, name: str) -> SenderDomain:
     except errors.InvalidDomainName:
         raise errors.NotFound("There is no such sender domain.", what="domain") from None
     domain: SenderDomain | None = _live(caller.account_id).where(SenderDomain.name == wanted_name).first()
+    if domain is None or not caller.covers(domain.id):
+        raise errors.NotFound("There is no such sender domain.", what="domain")
+    return domain
+
+
+def find_by_uuid(*, caller: Caller, uuid: UUID) -> SenderDomain:
+    """The caller's domain; raises `NotFound`."""
+    domain: SenderDomain | None = _live(caller.account_id).where(SenderDomain.uuid == uuid).first()
     if domain is None or not caller.covers(domain.id):
         raise errors.NotFound("There is no such sender domain.", what="domain")
     return domain

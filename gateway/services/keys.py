@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import peewee
 
@@ -12,7 +12,7 @@ from gateway import clock, errors, ids, vault
 from gateway.services import audit
 from models.api import ApiKey
 from models.database import Transaction, in_transaction
-from models.vocabulary import PERMISSIONS, SURFACES
+from models.vocabulary import PERMISSIONS, SURFACES, V1_SCOPES
 
 _PREFIXES: dict[str, tuple[str, str]] = {  # surface: (live, test)
     "mailersio": ("mio_live_", "mio_test_"),
@@ -21,6 +21,8 @@ _PREFIXES: dict[str, tuple[str, str]] = {  # surface: (live, test)
     "maillayer": ("ml_live_", "ml_test_"),
 }
 _DEFAULTS = {"ListID": "list_id", "SubscriberID": "subscriber_id", "JourneyID": "journey_id", "ActionID": "action_id"}
+_SCOPES = {"octeth": PERMISSIONS, "mailersio": V1_SCOPES, "mailmark": V1_SCOPES}
+_SEVERAL = ("mailersio",)
 _SHORTEST, _LONGEST = 8, 200
 
 
@@ -36,8 +38,14 @@ def create_key(
     value: str | None = None,
     description: str = "",
     defaults: Mapping[str, str] | None = None,
+    domain_ids: Sequence[int] = (),
+    service: str = "",
+    expires_ms: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key, or import `value`, inside the caller's transaction; the row and the key in clear.
+
+    `domain_ids` are those of a key of several domains, which only surfaces below `/v1` know; `service` is what it
+    is made for.
 
     `defaults` may have ListID, SubscriberID, JourneyID, ActionID. Octeth keys can be shown again, all
     others exist only as hashes from now on. Raises `Invalid` for what cannot be a key and `KeyExists`.
@@ -45,9 +53,9 @@ def create_key(
     if surface not in SURFACES:
         raise errors.Invalid(f"The surface should be one of {', '.join(SURFACES)}.", field="surface")
     scopes = sorted(set(scopes))
-    if surface == "octeth" and (unknown := [scope for scope in scopes if scope not in PERMISSIONS]):
-        known = ", ".join(PERMISSIONS)
-        raise errors.Invalid(f"{unknown[0][:64]} is no permission: it should be one of {known}.", field="scopes")
+    check_scopes(surface, scopes)
+    if domain_ids and (surface not in _SEVERAL or domain_id is not None):
+        raise errors.Invalid(f"Keys of {surface} are of one domain or of the account.", field="domains")
     if value is not None:
         check_value(value)
     text = value if value is not None else _fresh(surface, live)
@@ -70,11 +78,27 @@ def create_key(
             sealed=vault.seal(text, _row(row_id)) if surface == "octeth" else None,
             description=description,
             created_ms=clock.now_ms(),
+            domain_ids=json.dumps(sorted(set(domain_ids))) if domain_ids else None,
+            service=service or None,
+            expires_ms=expires_ms,
             **columns,
         )
     except peewee.IntegrityError as error:
         raise errors.KeyExists from error
     return row, text
+
+
+def check_scopes(surface: str, scopes: Iterable[str]) -> None:
+    """Raises `Invalid` for what no key of the surface may be limited to."""
+    allowed = _SCOPES.get(surface)
+    if allowed is not None and (unknown := [scope for scope in scopes if scope not in allowed]):
+        known = ", ".join(allowed)
+        raise errors.Invalid(f"{unknown[0][:64]} is no permission: it should be one of {known}.", field="scopes")
+
+
+def defaults_of(row: ApiKey) -> dict[str, str]:
+    """ListID, SubscriberID, JourneyID, ActionID, where the key has them."""
+    return {name: text for name, column in _DEFAULTS.items() if (text := getattr(row, column))}
 
 
 def check_value(value: str) -> None:

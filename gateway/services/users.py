@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +156,10 @@ def add_key(
     strict: bool = False,
     value: str | None = None,
     description: str = "",
+    domains: Sequence[str] = (),
+    service: str = "",
 ) -> dict[str, Any]:
-    """Make or import a key of the account, or of one of its domains; `{id, key, prefix, surface}`.
+    """Make or import a key of the account, or of one or several of its domains; `{id, key, prefix, surface}`.
 
     Raises `NotFound` (account or domain), `Invalid`, `KeyExists`.
     """
@@ -165,16 +168,20 @@ def add_key(
 
     def work(tx: Transaction) -> dict[str, Any]:
         account = find(email)
+        names = [*domains, domain] if domain else [*domains]
+        domain_ids = sorted({_domain_id(tx, account.id, name) for name in names})
         row, text = keys.create_key(
             tx,
             account_id=account.id,
-            domain_id=_domain_id(tx, account.id, domain) if domain else None,
+            domain_id=domain_ids[0] if len(domain_ids) == 1 else None,
+            domain_ids=domain_ids if len(domain_ids) > 1 else (),
             surface=surface,
             scopes=scopes,
             live=live,
             strict=strict,
             value=value,
             description=description,
+            service=service,
         )
         told = {"prefix": row.prefix, "domain": domain, "surface": surface, "scopes": list(scopes), "live": live}
         audit.record(
