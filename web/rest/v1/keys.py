@@ -44,15 +44,15 @@ class _Add(fields.Params):
         most=1000, load_default=list, doc="Names or ids of sending domains it is of; without any the asking key's"
     )
     environment = fields.Text(
-        choices=ENVIRONMENTS, load_default="", doc="`test`: everything is checked and recorded, nothing is delivered"
+        choices=ENVIRONMENTS, doc="`test`: everything is checked and recorded, nothing is delivered"
     )
     service = fields.Text(max=64, load_default="", doc="The service that uses it")
     strict = fields.Flag(load_default=False, doc="Refuse unknown fields instead of warning of them")
-    expires_at = fields.Moment(load_default=None, allow_none=True, doc="When it stops")
+    expires_at = fields.Moment(allow_none=True, doc="When it stops")
 
 
 class _Listing(fields.Listing):
-    status = fields.Text(choices=api_keys.STATUSES, load_default="", doc="Only keys of this status")
+    status = fields.Text(choices=api_keys.STATUSES, doc="Only keys of this status")
     service = fields.Text(max=64, load_default="", doc="Only keys of this service")
 
 
@@ -81,7 +81,7 @@ class _Rotate(fields.Params):
 def list_keys(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = api_keys.list_(
         caller=caller,
-        status=params["status"],
+        status=params.get("status", ""),
         service=params["service"].strip(),
         after_id=paging.last_id(params["cursor"]),
         count=params["limit"] + 1,
@@ -99,10 +99,10 @@ def add_key(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         name=params["name"],
         scopes=params["scopes"],
         domain_names=params["domains"],
-        live=None if not params["environment"] else params["environment"] == "live",
+        live=params["environment"] == "live" if "environment" in params else None,
         strict=params["strict"],
         service=params["service"],
-        expires_ms=params["expires_at"],
+        expires_ms=params.get("expires_at"),
     )
     return _made(made)
 

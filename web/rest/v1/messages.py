@@ -66,16 +66,14 @@ _WHOLE_ROW: dict[str, Any] = _ROW | {
 
 class _Listing(fields.Listing):
     tag = fields.Text(max=190, load_default="", doc="Only messages with this tag")
-    status = fields.Text(
-        choices=tuple(message_list.STATES), load_default="", doc="Only messages with a delivery of this status"
-    )
+    status = fields.Text(choices=tuple(message_list.STATES), doc="Only messages with a delivery of this status")
     sender = fields.Text(
         data_key="from", max=320, load_default="", doc="Only from this address, or `@example.com` for a whole domain"
     )
     to = fields.Text(max=320, load_default="", doc="Only messages with a delivery to this address")
     domain = fields.Text(max=1000, load_default="", doc="Only of this sending domain")
-    since = fields.Moment(load_default=None, doc="Accepted at this time or later")
-    until = fields.Moment(load_default=None, doc="Accepted at this time or earlier")
+    since = fields.Moment(doc="Accepted at this time or later")
+    until = fields.Moment(doc="Accepted at this time or earlier")
 
 
 class _Show(fields.Params):
@@ -107,8 +105,8 @@ def list_messages(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = message_list.list_(
         caller=caller,
         filters=Filters(
-            params["tag"].strip(), params["status"], params["sender"].strip(), params["to"].strip(),
-            params["domain"].strip(), params["since"], params["until"],
+            params["tag"].strip(), params.get("status", ""), params["sender"].strip(), params["to"].strip(),
+            params["domain"].strip(), params.get("since"), params.get("until"),
         ),
         after_id=paging.last_id(params["cursor"]),
         count=params["limit"],
