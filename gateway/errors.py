@@ -433,6 +433,42 @@ class CampaignState(GatewayError):
     message = "The campaign cannot do this now."
 
 
+class AutomationNotFound(NotFound):
+    slug = "automation_not_found"
+    message = "There is no such automation."
+
+
+class RunNotFound(NotFound):
+    slug = "run_not_found"
+    message = "There is no such run of the automation."
+
+
+class AutomationPaused(GatewayError):
+    slug = "automation_paused"
+    status = 409
+    message = "The automation is paused: resume it first."
+
+
+class AutomationLimitReached(GatewayError):
+    slug = "automation_limit_reached"
+    status = 403
+    message = "There are no more automations to be had."
+
+
+class RunEnded(GatewayError):
+    slug = "run_ended"
+    status = 409
+    message = "The run has ended."
+
+
+class NotAgain(GatewayError):
+    """The automation has had that subscriber, or has them too often: its re-entry, or the limit against loops."""
+
+    slug = "no_reentry"
+    status = 409
+    message = "The automation does not take that subscriber again now."
+
+
 class AudienceEmpty(GatewayError):
     """The list or segment has nobody who may be written to."""
 

@@ -4,6 +4,15 @@ from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyDay, KeyUse
 from models.audit import AuditEntry, AuditHead, AuditSpool
 from models.batch import Batch
+from models.automation import (
+    Automation,
+    AutomationMember,
+    AutomationRun,
+    AutomationSignal,
+    AutomationStep,
+    AutomationVersion,
+    AutomationWave,
+)
 from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
@@ -46,6 +55,13 @@ DURABLE = (
     AuditHead,
     AuditSpool,
     Batch,
+    Automation,
+    AutomationMember,
+    AutomationRun,
+    AutomationSignal,
+    AutomationStep,
+    AutomationVersion,
+    AutomationWave,
     Campaign,
     CapturedMail,
     Clearance,
@@ -128,6 +144,13 @@ __all__ = [
     "AuditHead",
     "AuditSpool",
     "Batch",
+    "Automation",
+    "AutomationMember",
+    "AutomationRun",
+    "AutomationSignal",
+    "AutomationStep",
+    "AutomationVersion",
+    "AutomationWave",
     "Campaign",
     "CapturedMail",
     "Clearance",

@@ -106,6 +106,7 @@ class NoticeKind(StrEnum):
     WEBHOOK_DISABLED = "webhook.disabled"  # it is told nothing more: it answered 410, or failed for days
     WEBHOOK_ENABLED = "webhook.enabled"  # it is told again
     AUTOMATION_TRIGGERED = "automation.triggered"  # a run of an automation began for a subscriber
+    AUTOMATION_NOTICE = "automation.notice"  # a run of an automation came to a step that tells so
     MESSAGE_RECEIVED = "message.received"  # mail came to a mailbox
     SUBSCRIBER_UNSUBSCRIBED = "subscriber.unsubscribed"  # on behalf of a subscriber of a list, not by a link
     SUBSCRIBER_CONFIRMED = "subscriber.confirmed"  # a subscriber of a list with double opt-in said that it was they

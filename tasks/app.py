@@ -30,6 +30,7 @@ QUEUE_OF = {
     jobs.ENGAGEMENT: ASIDE,
     jobs.CONFIRM: ASIDE,
     jobs.CAMPAIGNS: ASIDE,
+    jobs.AUTOMATIONS: ASIDE,
 }
 EXPIRES = 60
 """Seconds after which a bell says nothing any more. It is told by the ringer's clock and judged by the worker's, so

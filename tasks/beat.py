@@ -25,6 +25,7 @@ SCHEDULE = {
     jobs.ENGAGEMENT: 5.0,
     jobs.CONFIRM: 5.0,
     jobs.CAMPAIGNS: 5.0,
+    jobs.AUTOMATIONS: 5.0,
 }
 """Seconds between two bells that ring without cause, for rows whose own bell was lost."""
 

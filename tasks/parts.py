@@ -20,6 +20,7 @@ from models import database as db
 
 # The tasks register themselves; imported here, they are warm before a part is forked.
 from tasks import audit as _audit  # noqa: F401
+from tasks import automations as _automations  # noqa: F401
 from tasks import campaigns as _campaigns  # noqa: F401
 from tasks import clear as _clear  # noqa: F401
 from tasks import confirmations as _confirmations  # noqa: F401

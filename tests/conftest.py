@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 import models  # noqa: E402
 from gateway import config, jobs  # noqa: E402
 from gateway.services import (  # noqa: E402
+    automation_signals,
     contents,
     identity,
     lanes,
@@ -127,6 +128,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def _forget() -> None:
     """What this process remembers of another database."""
+    automation_signals.forget()
     contents.forget_recent()
     identity.forget()
     lanes.forget()

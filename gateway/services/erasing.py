@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import contents, list_counts, mailbox_mail, search_index
+from gateway.services import automation_people, contents, list_counts, mailbox_mail, search_index
 from gateway.services.event_range import BY_MESSAGE
 from models import database as db
 from models.vocabulary import NoticeKind
@@ -18,6 +18,14 @@ from models.vocabulary import NoticeKind
 _OF_AGENT = frozenset({"user_agent", "device", "device_kind", "client"})
 _CHUNK = 500
 _YOUNG_MS = clock.HOUR_MS  # a body may be shared with a message of the next minutes: housekeeping takes it then
+
+_PERSONAL = (
+    NoticeKind.SUBSCRIBER_UNSUBSCRIBED,
+    NoticeKind.SUBSCRIBER_CONFIRMED,
+    NoticeKind.AUTOMATION_TRIGGERED,
+    NoticeKind.AUTOMATION_NOTICE,
+)
+"""Notices that name a person."""
 
 Replace = Callable[[str], str]
 
@@ -59,12 +67,14 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
         " AND LOWER(raw) LIKE ? ESCAPE '!'",
         (account_id, "%" + re.sub(r"([!%_])", r"!\1", address) + "%"),
     )
+    automation_people.forget(tx, account_id=account_id, address=address)
 
 
 def _notices(tx: db.Transaction, account_id: int, address: str) -> None:
-    kinds = [kind.value for kind in (NoticeKind.SUBSCRIBER_UNSUBSCRIBED, NoticeKind.SUBSCRIBER_CONFIRMED)]
+    kinds = [kind.value for kind in _PERSONAL]
     found = tx.rows(
-        "SELECT id, data FROM notice WHERE account_id = ? AND kind IN (?, ?) AND INSTR(LOWER(data), ?) > 0",
+        f"SELECT id, data FROM notice WHERE account_id = ? AND kind IN ({', '.join('?' * len(kinds))})"
+        " AND INSTR(LOWER(data), ?) > 0",
         (account_id, *kinds, address),
     )
     for id_, data in found:

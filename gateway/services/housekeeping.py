@@ -7,6 +7,7 @@ import time
 from gateway import clock
 from gateway.services import (
     audit_chain,
+    automation_work,
     campaign_launches,
     contents,
     destination_past,
@@ -75,6 +76,7 @@ def sweep(seconds: float) -> int:
         erasures.collect,
         audit_chain.collect,
         campaign_launches.collect,
+        automation_work.collect,
     ):
         more = True
         while more and time.monotonic() < end:

@@ -13,6 +13,7 @@ import orjson
 
 from gateway import clock
 from gateway.services import delivery_times, enrolment_ends, roll_ups, tallies, webhook_outbox
+from gateway.services import automation_signals, delivery_times, roll_ups, tallies, webhook_outbox
 from models import database as db
 from models import many_rows
 from models.vocabulary import EventKind, FacetKind, TallyFacet
@@ -92,6 +93,7 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     _count(tx, facts)
     _count_facets(tx, facts, [row[8] for row in rows])
     tallies.count(tx, facts)
+    automation_signals.of_facts(tx, facts)
 
 
 def _insert_events(tx: db.Transaction, rows: list[tuple[Any, ...]]) -> list[int]:

@@ -14,6 +14,7 @@ import orjson
 from gateway import clock, errors, ids
 from gateway.mail import address as addresses
 from gateway.services import confirmations, list_counts, lists, notices, segment_conditions, suppressions
+from gateway.services import automation_signals, confirmations, list_counts, lists, notices, suppressions
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
@@ -288,6 +289,10 @@ def _store(tx: db.Transaction, caller: Caller, list_id: int, rows: Sequence[_Row
     for row in changed:
         if row.before is not row.status and row.before is not None and row.id is not None:
             _move(tx, caller, list_id, row.id, row.status, told=told)
+    automation_signals.of_subscribers(
+        tx, automation_signals.ADDED, account_id=caller.account_id, list_id=list_id,
+        people=[(row.id, row.email) for row in fresh if row.status is _ACTIVE],
+    )  # fmt: skip
     left = [row for row in fresh if row.status is _UNSUBSCRIBED]
     _suppress(tx, caller.account_id, list_id, [row.address for row in left])
     asked = [row.id for row in fresh if row.status is _PENDING and row.id is not None]
@@ -534,6 +539,11 @@ def _move_in(
         tx.execute(
             "DELETE FROM suppression WHERE account_id = ? AND address = ? AND domain_id = ? AND rule = ?",
             (account_id, address, suppressions.list_scope(list_id), UNSUBSCRIBE_RULE),
+        )
+    word = {_ACTIVE: automation_signals.ADDED, _UNSUBSCRIBED: automation_signals.UNSUBSCRIBED}.get(status)
+    if word is not None:
+        automation_signals.of_subscribers(
+            tx, word, account_id=account_id, list_id=list_id, people=[(subscriber_id, email)]
         )
     kind = {_UNSUBSCRIBED: NoticeKind.SUBSCRIBER_UNSUBSCRIBED}.get(status)
     if before == _PENDING and status is _ACTIVE:

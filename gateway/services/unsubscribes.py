@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import ledger, list_counts, suppressions
+from gateway.services import automation_signals, ledger, list_counts, suppressions
 from gateway.services.ledger import Fact
 from gateway.services.unsubscribe_links import Leaving
 from models import database as db
@@ -123,6 +123,11 @@ def unsubscribe_in(
         rule=rule,
     )
     moved = _move(tx, account_id, leaving, SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED)
+    if moved:
+        automation_signals.of_subscribers(
+            tx, automation_signals.UNSUBSCRIBED, account_id=account_id, list_id=leaving.list_id,
+            people=[(None, leaving.rcpt)],
+        )  # fmt: skip
     if not (added or moved):
         return False
     for message_id, rcpt, tags, metadata, privacy, origin in sent:

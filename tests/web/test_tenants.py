@@ -22,6 +22,8 @@ from gateway import ids as gateway_ids
 from gateway.services import (
     allow_list,
     apis,
+    automation_runs,
+    automations,
     campaigns,
     identity,
     inbound_mail,
@@ -98,8 +100,16 @@ class Tenant:
             caller=owner,
             given={"name": "News", "from": f"news@{name}.test", "subject": "Hi", "text": "Hi", "list_id": list_.id},
         )
+        automation = automations.add(
+            caller=owner,
+            given={"name": "A", "trigger": {"type": "event", "event": "go"}, "actions": [{"type": "exit"}]},
+        )
         self.ids: dict[str, Any] = {
             "campaignid": campaign.public_id,
+            "automationid": automation.public_id,
+            "runid": automation_runs.trigger(
+                caller=owner, automation=automation, subscriber="friend@friends.test"
+            ).public_id,
             "domainid": domain.id,
             "webhookid": hook.id,
             "webhookdeliveryid": told.id,
@@ -240,6 +250,16 @@ ROUTES = [
     ("POST", "/v1/campaigns/{campaign}/resume", None),
     ("POST", "/v1/campaigns/{campaign}/cancel", None),
     ("GET", "/v1/campaigns/{campaign}/report", None),
+    ("GET", "/v1/automations", None),
+    ("GET", "/v1/automations/{automation}", None),
+    ("PATCH", "/v1/automations/{automation}", {"name": "Theirs"}),
+    ("DELETE", "/v1/automations/{automation}", None),
+    ("POST", "/v1/automations/{automation}/pause", None),
+    ("POST", "/v1/automations/{automation}/resume", None),
+    ("POST", "/v1/automations/{automation}/trigger", {"subscriber": "new@friends.test"}),
+    ("GET", "/v1/automations/{automation}/runs", None),
+    ("GET", "/v1/automations/{automation}/runs/{run}", None),
+    ("POST", "/v1/automations/{automation}/runs/{run}/cancel", None),
     (
         "POST",
         "/api/v1/email",
@@ -265,10 +285,12 @@ def _filled(value: Any, ids: dict[str, Any]) -> Any:
         "{list}": "listid",
         "{message}": "messageid",
         "{campaign}": "campaignid",
+        "{automation}": "automationid",
+        "{run}": "runid",
     }
     for mark, name in names.items():
         if isinstance(value, str) and mark in value:
-            return value.replace(mark, str(ids[name]))
+            value = value.replace(mark, str(ids[name]))
     return value
 
 

@@ -1,0 +1,391 @@
+"""What a worker does for automations: signals become runs, times come for whole lists, runs that are due go on.
+
+Everything is a row that says when, so an outage of any length makes it later and nothing twice; a look at nothing
+that is due costs three short reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway import clock
+from gateway.services import (
+    audiences,
+    automation_runs,
+    automation_steps,
+    automation_triggers,
+    automations,
+    schedules,
+    segments,
+)
+from gateway.services.automation_actions import Step
+from gateway.services.automation_runs import Person
+from gateway.services.automations import Automation
+from models import database as db
+from models.vocabulary import SubscriberStatus
+
+LEASE_MS = 120_000
+BATCH = 200
+"""Signals, or subscribers of a wave, of one transaction."""
+_RUNS = 50
+_MOST = 50
+_GAP_S = 0.005
+_KEEP_MS = 90 * clock.DAY_MS
+"""How long the steps of a run that ended are kept."""
+_COLLECTED = 500
+_WAVES_MS = 3 * clock.DAY_MS
+_log = logging.getLogger("commandpost.automations")
+
+_WAVE = "id, automation_id, list_id, since_ms, at_ms, first, reached, upto"
+
+
+def drain(seconds: float) -> int:
+    """Do what is due for up to `seconds`; how many signals, subscribers and runs were dealt with.
+
+    Safe to run anywhere, at any time, twice at once.
+    """
+    end = time.monotonic() + seconds
+    total = 0
+    while time.monotonic() < end:
+        count = _signals(end) + _waves(end) + _due(end)
+        total += count
+        if not count:
+            break
+    return total
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+def _signals(end: float) -> int:
+    total = 0
+    while time.monotonic() < end:
+        found = db.rows("SELECT account_id FROM automation_signal ORDER BY id LIMIT ?", (BATCH,))
+        if not found:
+            return total
+        hearing = {account_id: automations.hearing(account_id) for account_id in sorted({row[0] for row in found})}
+        count = db.in_transaction(lambda tx: _hear(tx, hearing))  # noqa: B023 - run before the next turn
+        total += count
+        if not count:
+            return total  # another has them
+        time.sleep(_GAP_S)
+    return total
+
+
+def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]]) -> int:
+    """A signal goes in the commit that decides about it."""
+    lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
+    rows = [
+        row
+        for row in tx.rows(
+            "SELECT id, account_id, word, email, list_id, subscriber_id, data FROM automation_signal ORDER BY id"
+            f" LIMIT ?{lock}",
+            (BATCH,),
+        )
+        if row[1] in hearing
+    ]
+    begun: dict[int, tuple[Automation, list[tuple[Person, Mapping[str, Any]]]]] = {}
+    for _, account_id, word, email, list_id, subscriber_id, text in rows:
+        said = orjson.loads(text)
+        said["list_id"] = list_id
+        for automation in hearing[account_id]:
+            # What it sent itself starts it no more.
+            if automation.trigger.get("event") != word or said.get("origin") == automation.origin:
+                continue
+            if automation_triggers.fits(automation.trigger, said):
+                person = Person(email, subscriber_id, list_id)
+                if subscriber_id is None:
+                    person = automation_runs.by_address(account_id, email, automation.trigger.get("list_id"))
+                _, people = begun.setdefault(automation.id, (automation, []))
+                people.append((person, _data(word, said)))
+    for automation_id in sorted(begun):
+        automation, people = begun[automation_id]
+        automation_runs.start(tx, automation, people)
+    if rows:
+        tx.execute(f"DELETE FROM automation_signal WHERE id IN ({','.join('?' * len(rows))})", [row[0] for row in rows])
+    return len(rows)
+
+
+def _data(word: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run may use in its texts and conditions."""
+    found = dict(said.get("data", {}))
+    found["event"] = word
+    if said.get("url"):
+        found["url"] = said["url"]
+    return found
+
+
+# --- waves ----------------------------------------------------------------------------------------
+
+
+def _waves(end: float) -> int:
+    total = 0
+    for row in db.rows(f"SELECT {_WAVE} FROM automation_wave WHERE done_ms IS NULL ORDER BY id LIMIT ?", (_MOST,)):
+        wave_id, automation_id = row[0], row[1]
+        automation = automations.by_id(automation_id)
+        if automation is None:
+            db.in_transaction(lambda tx, wave_id=wave_id: _end_wave(tx, wave_id))  # type: ignore[misc]
+            continue
+        if automation.state != automations.ACTIVE:
+            continue
+        audience = audiences.find(account_id=automation.account_id, target_id=row[2])
+        more = True
+        while more and time.monotonic() < end:
+
+            def work(
+                tx: db.Transaction,
+                wave_id: int = wave_id,
+                automation: Automation = automation,
+                audience: audiences.Audience | None = audience,
+            ) -> tuple[int, bool]:
+                return _advance_wave(tx, wave_id, automation, audience)
+
+            count, more = db.in_transaction(work)
+            total += count
+            time.sleep(_GAP_S)
+    return total
+
+
+def _end_wave(tx: db.Transaction, wave_id: int) -> None:
+    tx.execute("UPDATE automation_wave SET done_ms = ? WHERE id = ?", (clock.now_ms(), wave_id))
+
+
+def _advance_wave(
+    tx: db.Transaction, wave_id: int, automation: Automation, audience: audiences.Audience | None
+) -> tuple[int, bool]:
+    """The next subscribers of a wave, with its mark in one commit: how many, and whether there may be more."""
+    lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
+    found = tx.rows(f"SELECT {_WAVE} FROM automation_wave WHERE id = ? AND done_ms IS NULL{lock}", (wave_id,))
+    if not found:
+        return 0, False
+    _, _, _, since_ms, at_ms, first, reached, upto = found[0]
+    if audience is None:  # the list is gone
+        _end_wave(tx, wave_id)
+        return 0, False
+    people = tx.rows(
+        "SELECT id, email, address, fields, created_ms FROM subscriber WHERE list_id = ? AND status = ? AND id > ?"
+        " AND id <= ? ORDER BY id LIMIT ?",
+        (audience.list_id, int(SubscriberStatus.ACTIVE), reached, upto, BATCH),
+    )
+    chosen = _chosen(tx, automation, audience, people, since_ms, at_ms)
+    if automation.trigger["type"] == automation_triggers.CONDITION:
+        last = people[-1][0] if len(people) == BATCH else upto
+        chosen = _news(tx, automation.id, chosen, (reached, last))
+        if first and not automation.trigger.get("include_existing"):
+            chosen = set()
+    starters = [
+        (Person(row[1], row[0], audience.list_id), {"event": automation.trigger["type"]})
+        for row in people
+        if row[0] in chosen
+    ]
+    if starters:
+        automation_runs.start(tx, automation, starters)
+    over = len(people) < BATCH
+    tx.execute(
+        "UPDATE automation_wave SET reached = ?, done_ms = ? WHERE id = ?",
+        (people[-1][0] if people else upto, clock.now_ms() if over else None, wave_id),
+    )
+    return len(people), not over
+
+
+def _chosen(
+    tx: db.Transaction,
+    automation: Automation,
+    audience: audiences.Audience,
+    people: Sequence[tuple[Any, ...]],
+    since_ms: int,
+    at_ms: int,
+) -> set[int]:
+    """Whom the time or the condition is about."""
+    trigger = automation.trigger
+    kept = segments.select(
+        tx, account_id=automation.account_id, matcher=audience.matcher, rows=people, now_ms=clock.now_ms()
+    )
+    if trigger.get("conditions") is not None:
+        matcher = segments.compile_(automation.account_id, trigger["conditions"])
+        kept &= segments.select(
+            tx, account_id=automation.account_id, matcher=matcher, rows=people, now_ms=clock.now_ms()
+        )
+    if trigger["type"] == automation_triggers.TIME and "field" in trigger:
+        after, until = clock.day_number(since_ms), clock.day_number(at_ms)
+        kept &= {
+            row[0]
+            for row in people
+            if schedules.falls_between(
+                orjson.loads(row[3] or "{}").get(trigger["field"]),
+                offset_days=trigger["offset_days"], yearly=trigger["yearly"], after_day=after, until_day=until,
+            )
+        }  # fmt: skip
+    return kept
+
+
+def _news(tx: db.Transaction, automation_id: int, matching: set[int], scope: tuple[int, int]) -> set[int]:
+    """Of those who fulfil the condition now, the ones who did not when it was last looked at."""
+    before = {
+        number
+        for (number,) in tx.rows(
+            "SELECT subscriber_id FROM automation_member WHERE automation_id = ? AND subscriber_id > ?"
+            " AND subscriber_id <= ?",
+            (automation_id, *scope),
+        )
+    }
+    gone, news = before - matching, matching - before
+    if gone:
+        tx.executemany(
+            "DELETE FROM automation_member WHERE automation_id = ? AND subscriber_id = ?",
+            [(automation_id, number) for number in sorted(gone)],
+        )
+    if news:
+        tx.executemany(
+            "INSERT INTO automation_member (automation_id, subscriber_id) VALUES (?, ?)",
+            [(automation_id, number) for number in sorted(news)],
+        )
+    return news
+
+
+# --- what is due ------------------------------------------------------------------------------------
+
+
+def _due(end: float) -> int:
+    total = 0
+    for automation in automations.due(clock.now_ms(), most=_MOST):
+        if time.monotonic() >= end:
+            break
+        if automation.next_ms is not None and automation.next_ms <= clock.now_ms():
+            total += db.in_transaction(lambda tx, one=automation: _begin_wave(tx, one))  # type: ignore[misc]
+        total += _go_on(automation, end)
+        db.in_transaction(lambda tx, one=automation: _settle(tx, one))  # type: ignore[misc]
+    return total
+
+
+def _begin_wave(tx: db.Transaction, automation: Automation) -> int:
+    """Its time has come: the wave and the next time in one commit. Of several times that passed one wave is left."""
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    sql = f"SELECT next_ms, since_ms, state FROM automation WHERE id = ? AND deleted_ms IS NULL{lock}"
+    found = tx.rows(sql, (automation.id,))
+    now = clock.now_ms()
+    if not found or found[0][2] != automations.ACTIVE or found[0][0] is None or found[0][0] > now:
+        return 0
+    since_ms = found[0][1]
+    audience = audiences.find(account_id=automation.account_id, target_id=automation.trigger["list_id"])
+    upto = 0
+    if audience is not None:
+        sql = "SELECT MAX(id) FROM subscriber WHERE list_id = ? AND status = ?"
+        upto = int(tx.rows(sql, (audience.list_id, int(SubscriberStatus.ACTIVE)))[0][0] or 0)
+    first = automation.trigger["type"] == automation_triggers.CONDITION and not tx.rows(
+        "SELECT 1 FROM automation_wave WHERE automation_id = ? AND at_ms >= ? LIMIT 1", (automation.id, since_ms)
+    )
+    tx.execute("DELETE FROM automation_wave WHERE automation_id = ? AND done_ms < ?", (automation.id, now - _WAVES_MS))
+    running = tx.rows("SELECT 1 FROM automation_wave WHERE automation_id = ? AND done_ms IS NULL", (automation.id,))
+    if not running:
+        ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+        tx.execute(
+            f"{ignore} INTO automation_wave (automation_id, list_id, since_ms, at_ms, first, reached, upto)"
+            " VALUES (?, ?, ?, ?, ?, 0, ?)",
+            (automation.id, automation.trigger["list_id"], since_ms or 0, now, first, upto),
+        )
+    tx.execute(
+        "UPDATE automation SET next_ms = ?, since_ms = ? WHERE id = ?",
+        (
+            automation_triggers.next_ms(automation.trigger, now),
+            since_ms if running or automation.trigger["type"] == automation_triggers.CONDITION else now,
+            automation.id,
+        ),
+    )
+    return 1
+
+
+def _go_on(automation: Automation, end: float) -> int:
+    programs: dict[int, list[Step]] = {}
+    total = 0
+    while time.monotonic() < end:
+        runs = automation_runs.claim(automation.id, lease_ms=clock.now_ms() + LEASE_MS, most=_RUNS)
+        for at, run in enumerate(runs):
+            if run.version not in programs:
+                programs[run.version] = automations.program_of(automation.id, run.version)
+            try:
+                automation_steps.advance(automation, programs[run.version], run)
+            except automation_steps.Halted:
+                _give_back(runs[at:])
+                return total
+            except db.StoreUnavailable:
+                raise
+            except Exception:  # one that is broken must not keep the others; its lease brings it back
+                _log.exception("run_not_advanced", extra={"run": run.id})
+            total += 1
+            if time.monotonic() >= end:
+                _give_back(runs[at + 1 :])
+                return total
+        if len(runs) < _RUNS:
+            return total
+    return total
+
+
+def _give_back(runs: Sequence[automation_runs.Run]) -> None:
+    """Due again at once, where nobody has touched them since."""
+    now = clock.now_ms()
+    if runs:
+        db.in_transaction(
+            lambda tx: tx.executemany(
+                "UPDATE automation_run SET due_ms = ? WHERE id = ? AND fence = ? AND state = ?",
+                [(now, run.id, run.fence, automation_runs.RUNNING) for run in runs],
+            )
+        )
+
+
+def _settle(tx: db.Transaction, automation: Automation) -> None:
+    """When it is to be looked at next. Whoever begins a run waits for this row, and then makes it sooner."""
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    found = tx.rows(
+        f"SELECT next_ms, state FROM automation WHERE id = ? AND deleted_ms IS NULL{lock}", (automation.id,)
+    )
+    if not found or found[0][1] != automations.ACTIVE:
+        return
+    index = "FORCE INDEX (automationrun_automation_id_due_ms)" if tx.dialect == "mysql" else ""
+    first = tx.rows(
+        f"SELECT due_ms FROM automation_run {index} WHERE automation_id = ? AND due_ms IS NOT NULL ORDER BY due_ms"
+        " LIMIT 1",
+        (automation.id,),
+    )
+    times = [ms for ms in (found[0][0], first[0][0] if first else None) if ms is not None]
+    tx.execute("UPDATE automation SET due_ms = ? WHERE id = ?", (min(times) if times else None, automation.id))
+
+
+# --- housekeeping -----------------------------------------------------------------------------------
+
+
+def collect() -> tuple[int, bool]:
+    """Delete steps of runs that ended long ago, and everything of automations that were deleted: a batch."""
+    before = clock.now_ms() - _KEEP_MS
+    rows = db.rows(
+        "SELECT s.id FROM automation_run r JOIN automation_step s ON s.run_id = r.id WHERE r.ended_ms < ? LIMIT ?",
+        (before, _COLLECTED),
+    )
+    gone = _delete("automation_step", rows)
+    for (automation_id,) in db.rows("SELECT id FROM automation WHERE deleted_ms IS NOT NULL AND hears <> '#' LIMIT 10"):
+        runs = db.rows("SELECT id FROM automation_run WHERE automation_id = ? LIMIT ?", (automation_id, _COLLECTED))
+        if runs:
+            marks = ",".join("?" * len(runs))
+            steps = db.rows(f"SELECT id FROM automation_step WHERE run_id IN ({marks})", [row[0] for row in runs])
+            gone += _delete("automation_step", steps) + _delete("automation_run", runs)
+            return gone, True
+        db.in_transaction(lambda tx, one=automation_id: _bury(tx, one))  # type: ignore[misc]
+    return gone, len(rows) == _COLLECTED
+
+
+def _delete(table: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    if rows:
+        db.in_transaction(lambda tx: tx.executemany(f"DELETE FROM {table} WHERE id = ?", rows))
+    return len(rows)
+
+
+def _bury(tx: db.Transaction, automation_id: int) -> None:
+    for table in ("automation_version", "automation_wave", "automation_member"):
+        tx.execute(f"DELETE FROM {table} WHERE automation_id = ?", (automation_id,))
+    # The row stays, so that its number is never another's.
+    tx.execute("UPDATE automation SET hears = '#', `trigger` = '{}' WHERE id = ?", (automation_id,))

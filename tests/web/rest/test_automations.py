@@ -1,0 +1,123 @@
+"""`/v1/automations`: made, triggered and watched over HTTP, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+import models
+from gateway.services import apis, automation_work, lists, subscribers
+from models.vocabulary import NoticeKind
+from tests import cast
+from tests.web.conftest import app, cheap_passwords, client
+
+__all__ = ["app", "cheap_passwords", "client"]
+
+SEND = {"type": "send", "from": "hello@shop.test", "subject": "Hi {{ plan }}", "text": "{{ plan }}"}
+GIVEN = {"name": "Welcome", "trigger": {"type": "event", "event": "signed_up"}, "actions": [SEND]}
+
+
+class World:
+    def __init__(self, client: FlaskClient, name: str = "owner", domain: str = "shop.test") -> None:
+        self.client = client
+        self.who = cast.sender(name, domain)
+        self.news = lists.add(caller=self.who.owner, name="News")
+        subscribers.add(caller=self.who.owner, list_id=self.news.id, email="jane@friends.test")
+
+    def key(self, *permissions: str) -> dict[str, str]:
+        made = apis.add(
+            caller=self.who.owner, domain_id=self.who.domain.id, description="automations", permissions=permissions
+        )
+        return {"Authorization": f"Bearer {made.key}"}
+
+    def call(self, method: str, path: str = "/automations", body: Any = None, *, status: int = 200, **key: Any) -> Any:
+        answer = self.client.open(f"/v1{path}", method=method, json=body, headers=key.get("key") or self.key())
+        assert answer.status_code == status, answer.get_json()
+        return answer.get_json()
+
+
+@pytest.fixture
+def world(client: FlaskClient) -> World:
+    return World(client)
+
+
+def test_made_triggered_and_inspected(world: World) -> None:
+    made = world.call("POST", body=GIVEN, status=201)
+    assert (made["status"], made["reentry"], made["actions"]) == ("active", "once", [SEND])
+    path = f"/automations/{made['id']}"
+    run = world.call(
+        "POST", f"{path}/trigger", {"subscriber": "jane@friends.test", "data": {"plan": "gold"}}, status=202
+    )
+    assert run["id"].startswith("run_") and run["status"] == "running"
+    assert (
+        world.call("POST", f"{path}/trigger", {"subscriber": "jane@friends.test"}, status=409)["code"] == "no_reentry"
+    )
+    automation_work.drain(5)
+    page = world.call("GET", f"{path}/runs")
+    (told,) = page["data"]
+    assert (told["status"], told["outcomes"][0]["outcome"]) == ("completed", "sent")
+    assert told["outcomes"][0]["message"].startswith("msg_")
+    assert models.Message.get().subject == "Hi gold"
+    assert world.call("GET", f"{path}/runs/{run['id']}")["id"] == run["id"]
+    assert world.call("POST", f"{path}/runs/{run['id']}/cancel", status=409)["code"] == "run_ended"
+    assert world.call("GET", f"{path}/runs?status=running")["data"] == []
+    assert len(world.call("GET", f"{path}/runs?subscriber=jane@friends.test")["data"]) == 1
+    assert models.Notice.select().where(models.Notice.kind == NoticeKind.AUTOMATION_TRIGGERED).count() == 1
+
+
+def test_events_of_ones_own_and_pages(world: World) -> None:
+    ids = [world.call("POST", body=GIVEN | {"name": f"A{n}"}, status=201)["id"] for n in range(3)]
+    told = world.call(
+        "POST", "/events", {"event": "signed_up", "subscriber": {"email": "jane@friends.test"}}, status=202
+    )
+    assert told == {"event": "signed_up", "automations": 3}
+    automation_work.drain(5)
+    assert models.AutomationRun.select().count() == 3
+    page = world.call("GET", "/automations?limit=2")
+    rest = world.call("GET", f"/automations?limit=2&cursor={page['next_cursor']}")
+    assert [one["id"] for one in (*page["data"], *rest["data"])] == ids[::-1]
+    assert world.call("POST", f"/automations/{ids[0]}/pause")["status"] == "paused"
+    assert [one["id"] for one in world.call("GET", "/automations?status=paused")["data"]] == [ids[0]]
+    refused = world.call("POST", f"/automations/{ids[0]}/trigger", {"subscriber": "x@friends.test"}, status=409)
+    assert refused["code"] == "automation_paused"
+    assert world.call("POST", f"/automations/{ids[0]}/resume")["status"] == "active"
+    changed = world.call("PATCH", f"/automations/{ids[0]}", {"reentry": {"after_days": 7}, "actions": [SEND, SEND]})
+    assert (changed["reentry"], changed["version"]) == ({"after_days": 7}, 2)
+    assert world.call("DELETE", f"/automations/{ids[0]}")["deleted"] is True
+    assert world.call("GET", f"/automations/{ids[0]}", status=404)["code"] == "automation_not_found"
+
+
+def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:
+    for changed, field in (
+        ({"actions": [{"type": "send", "from": "hello@shop.test"}]}, "actions.0.subject"),
+        ({"trigger": {"type": "moon"}}, "trigger.type"),
+        ({"name": ""}, "name"),
+        ({"reentry": "never"}, "reentry"),
+    ):
+        answer = world.call("POST", body=GIVEN | changed, status=400)
+        assert (answer["code"], answer["errors"][0]["field"]) == ("invalid_parameter", field)
+    assert world.call("POST", body={"name": "x"}, status=400)["errors"]
+    elsewhere = GIVEN | {"actions": [SEND | {"from": "a@elsewhere.test"}]}
+    assert world.call("POST", body=elsewhere, status=403)["code"] == "not_allowed"
+    made = world.call("POST", body=GIVEN, status=201)
+    path = f"/automations/{made['id']}/trigger"
+    assert world.call("POST", path, {}, status=400)["errors"][0]["field"] == "subscriber"
+    assert world.call("POST", path, {"subscriber": "nobody"}, status=404)
+    assert world.call("POST", path, {"subscriber": "a@b.test", "data": [1]}, status=400)["errors"][0]["field"] == "data"
+    assert models.AutomationRun.select().count() == 0
+
+
+def test_only_keys_that_may(world: World) -> None:
+    made = world.call("POST", body=GIVEN, status=201, key=world.key("write:automations"))
+    path = f"/automations/{made['id']}"
+    world.call("GET", path, key=world.key("read:automations"))
+    world.call("POST", f"{path}/pause", status=403, key=world.key("read:automations"))
+    world.call("GET", path, status=403, key=world.key("send", "read:campaigns"))
+    other = World(world.client, "stranger", "other.test")
+    for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/runs"), ("POST", "/pause")):
+        assert other.call(method, f"{path}{tail}", {}, status=404)["code"] == "automation_not_found"
+    assert (
+        other.call("POST", f"{path}/trigger", {"subscriber": "a@b.test"}, status=404)["code"] == "automation_not_found"
+    )
