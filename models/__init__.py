@@ -3,7 +3,6 @@
 from models.account import Account, Plan, QuotaUsage, Session
 from models.api import ApiKey, KeyDay, KeyUse
 from models.audit import AuditEntry, AuditHead, AuditSpool
-from models.batch import Batch
 from models.automation import (
     Automation,
     AutomationMember,
@@ -13,6 +12,7 @@ from models.automation import (
     AutomationVersion,
     AutomationWave,
 )
+from models.batch import Batch
 from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
@@ -54,7 +54,6 @@ DURABLE = (
     AuditEntry,
     AuditHead,
     AuditSpool,
-    Batch,
     Automation,
     AutomationMember,
     AutomationRun,
@@ -62,6 +61,7 @@ DURABLE = (
     AutomationStep,
     AutomationVersion,
     AutomationWave,
+    Batch,
     Campaign,
     CapturedMail,
     Clearance,
@@ -143,7 +143,6 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "AuditSpool",
-    "Batch",
     "Automation",
     "AutomationMember",
     "AutomationRun",
@@ -151,6 +150,7 @@ __all__ = [
     "AutomationStep",
     "AutomationVersion",
     "AutomationWave",
+    "Batch",
     "Campaign",
     "CapturedMail",
     "Clearance",

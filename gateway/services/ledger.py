@@ -12,8 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock
-from gateway.services import delivery_times, enrolment_ends, roll_ups, tallies, webhook_outbox
-from gateway.services import automation_signals, delivery_times, roll_ups, tallies, webhook_outbox
+from gateway.services import automation_signals, delivery_times, enrolment_ends, roll_ups, tallies, webhook_outbox
 from models import database as db
 from models import many_rows
 from models.vocabulary import EventKind, FacetKind, TallyFacet

@@ -13,8 +13,15 @@ import orjson
 
 from gateway import clock, errors, ids
 from gateway.mail import address as addresses
-from gateway.services import confirmations, list_counts, lists, notices, segment_conditions, suppressions
-from gateway.services import automation_signals, confirmations, list_counts, lists, notices, suppressions
+from gateway.services import (
+    automation_signals,
+    confirmations,
+    list_counts,
+    lists,
+    notices,
+    segment_conditions,
+    suppressions,
+)
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
