@@ -286,6 +286,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBHOOK_THREADS", "4", _integer(2, 64), "threads that look for webhooks to tell and to replay"),
     Setting("ASIDE_THREADS", "8", _integer(1, 64), "threads for housekeeping, search, hits and the like"),
     Setting("MESSAGE_SIZE", "26214400", _integer(1024, 104857600), "largest message in bytes, after decoding"),
+    Setting(
+        "IMPORT_SIZE",
+        "52428800",
+        _integer(1024, 1 << 30),
+        "largest file of subscribers in bytes, after decoding to UTF-8",
+    ),
     Setting("MAX_TO", "50", _integer(1, 1000), "To recipients of one message"),
     Setting("MAX_CC", "50", _integer(0, 1000), "CC recipients of one message"),
     Setting("MAX_BCC", "50", _integer(0, 1000), "BCC recipients of one message"),
@@ -367,6 +373,7 @@ class Settings:
     webhook_threads: int
     aside_threads: int
     message_size: int
+    import_size: int
     max_to: int
     max_cc: int
     max_bcc: int

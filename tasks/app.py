@@ -28,6 +28,7 @@ QUEUE_OF = {
     jobs.HITS: ASIDE,
     jobs.AUDIT: ASIDE,
     jobs.ENGAGEMENT: ASIDE,
+    jobs.IMPORT: ASIDE,
     jobs.CONFIRM: ASIDE,
     jobs.CAMPAIGNS: ASIDE,
     jobs.AUTOMATIONS: ASIDE,

@@ -23,6 +23,7 @@ SCHEDULE = {
     jobs.HITS: 5.0,
     jobs.AUDIT: 5.0,
     jobs.ENGAGEMENT: 5.0,
+    jobs.IMPORT: 5.0,
     jobs.CONFIRM: 5.0,
     jobs.CAMPAIGNS: 5.0,
     jobs.AUTOMATIONS: 5.0,

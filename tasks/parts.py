@@ -30,6 +30,7 @@ from tasks import engagement as _engagement  # noqa: F401
 from tasks import expand as _expand  # noqa: F401
 from tasks import hits as _hits  # noqa: F401
 from tasks import housekeeping as _housekeeping  # noqa: F401
+from tasks import list_imports as _list_imports  # noqa: F401
 from tasks import replay as _replay  # noqa: F401
 from tasks import ringer
 from tasks import search as _search  # noqa: F401

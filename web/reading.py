@@ -53,6 +53,15 @@ def read(request: Request, *, fold: bool = True, most: int = MAX_FIELDS) -> dict
     return counter.folded(query) | counter.folded(body)
 
 
+def query(request: Request, *, fold: bool = True, most: int = MAX_FIELDS) -> dict[str, Any]:
+    """The query alone: the body is the caller's to read. Raises `errors.Invalid`."""
+    found = _form(request.query_string, most, fold)
+    if not fold:
+        _measure(found, most)
+        return found
+    return _Counter(most).folded(found)
+
+
 def _body(request: Request, most: int, fold: bool) -> dict[str, Any]:
     data = _bytes(request)
     if not data:
@@ -81,11 +90,11 @@ def _bytes(request: Request) -> bytes:
     except ParseException:
         raise errors.Invalid("The chunks of the request body cannot be read.") from None
     except RequestEntityTooLarge:
-        _drain(request)
+        drain(request)
         raise errors.TooLarge(f"The request body exceeds {most} bytes.") from None
 
 
-def _drain(request: Request) -> None:
+def drain(request: Request) -> None:
     """Throw away the rest of a body that is too large, up to as much again.
 
     A server that closes a connection with unread bytes in it resets it, and the client never sees the answer.

@@ -18,6 +18,7 @@ from gateway.services import (
     idempotency,
     inbound_mail,
     key_usage,
+    list_imports,
     lists,
     mailbox_mail,
     provider_reports,
@@ -61,6 +62,7 @@ def sweep(seconds: float) -> int:
         mailbox_mail.collect,
         shaping.collect,
         engagement.collect,
+        list_imports.collect,
     )
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
     for step in (

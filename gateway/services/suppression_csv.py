@@ -70,6 +70,13 @@ def write(rows: Iterable[Listed], *, heading: bool) -> str:
     return file.getvalue()
 
 
+def lines(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of values as lines of RFC 4180, harmless to spreadsheets."""
+    file = io.StringIO()
+    csv.writer(file).writerows([harmless(str(value)) for value in row] for row in rows)
+    return file.getvalue()
+
+
 def read(text: str) -> Sheet:
     """The records of a file with headings in any case, or with one address a line.
 

@@ -27,6 +27,8 @@ _STATUS = {
 }
 _FIELD_OF = re.compile(r"<([a-z_]+)>")
 _WITH_BODY = ("POST", "PUT", "PATCH")
+_FILES = ("text/csv", "application/x-ndjson")
+"""What a file may be; a form and a JSON document that hold one are told in the documentation."""
 
 
 def add(spec: APISpec, converter: Any) -> None:
@@ -70,7 +72,10 @@ def _operation(surface: Surface, siblings: list[Operation], converter: Any) -> d
     told = [f"- keys of {', '.join(sorted(one.dialects))}: {one.summary}" for one in siblings]
     found["description"] = "\n".join(told) if len(siblings) > 1 else f"Needs the scope `{first.permission}`."
     shown = [converter.fields2jsonschema(one.params.fields, partial=None) for one in siblings]
-    if first.method in _WITH_BODY:
+    if first.takes_file:
+        found["parameters"] += _queries(shown)
+        found["requestBody"] = {"content": {kind: {"schema": {"type": "string"}} for kind in _FILES}}
+    elif first.method in _WITH_BODY:
         some = [shape for shape in shown if shape.get("properties")]
         if some:
             shape = some[0] if len(some) == 1 else {"anyOf": some}

@@ -44,7 +44,8 @@ class Operation:
     """What there is to say about one method of one path, for the keys of `dialects`.
 
     `answer` is an example. `org_wide`: Mailmark keys of all domains may call it, which reach only what is read.
-    `several`: keys of several domains may call it without naming one. `most` names and list items are read.
+    `several`: keys of several domains may call it without naming one. `most` names and list items are read. Of one that
+    takes a file the handler reads the body itself: `params` are those of the query.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Operation:
     org_wide: bool
     several: bool
     most: int
+    takes_file: bool
 
     @property
     def name(self) -> str:
@@ -95,6 +97,7 @@ class Surface:
         shared: bool = False,
         several: bool = False,
         most: int = reading.MAX_FIELDS,
+        takes_file: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
 
@@ -107,7 +110,7 @@ class Surface:
         def enter(handler: Handler) -> Handler:
             made = Operation(
                 method, path, summary, handler, permission, params(), answer, status,
-                frozenset(dialects) & self.surfaces, org_wide, several, most,
+                frozenset(dialects) & self.surfaces, org_wide, several, most, takes_file,
             )  # fmt: skip
             siblings = self.table.setdefault((method, path), [])
             if any(other.dialects & made.dialects for other in siblings):
@@ -154,7 +157,8 @@ class Surface:
         caller = self.authenticate()
         chosen = _chosen(siblings, caller)
         rates.show(limits.admit(caller))
-        data = g.payload = reading.read(request, fold=False, most=chosen.most)
+        read = reading.query if chosen.takes_file else reading.read
+        data = g.payload = read(request, fold=False, most=chosen.most)
         caller = _narrowed(chosen, caller, data)
         found, warnings = _read(chosen.params, data, strict=caller.strict)
         answer = chosen.handler(caller, found, **values)

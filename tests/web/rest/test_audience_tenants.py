@@ -73,11 +73,9 @@ class Tenant:
             "subscriber_id": ids.numbered("sub", jane.created_ms, jane.id),
             "template_id": ids.public_id("tpl", template.uuid),
             "suppression_id": ids.numbered("sup", row.row.created_ms, row.row.id),
-        } | more_ids(self.call, ids.public_id("lst", news.uuid))
-
-
-def more_ids(call: Api, list_id: str) -> dict[str, str]:
-    return {}
+        }
+        imported = self.call("POST", f"/lists/{self.ids['list_id']}/imports", {"csv": "email\nsecret@friends.test\n"})
+        self.ids["import_id"] = imported["id"]
 
 
 def _absent(found: dict[str, str]) -> dict[str, str]:

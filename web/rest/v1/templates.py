@@ -52,6 +52,7 @@ class _Render(fields.Params):
     "GET",
     "/templates",
     permission="read:templates",
+    several=True,
     summary="List templates, the oldest first and without their bodies",
     params=_List,
     answer={
@@ -71,6 +72,7 @@ def list_templates(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     "POST",
     "/templates",
     permission="write:templates",
+    several=True,
     summary="Create a template, or update the one with that id or name",
     params=_Put,
     answer=_EXAMPLE,
@@ -90,6 +92,7 @@ def put_template(caller: Caller, params: dict[str, Any]) -> Answer:
     "GET",
     "/templates/<template_id>",
     permission="read:templates",
+    several=True,
     summary="Show a template with its bodies and the variables they read",
     answer=_EXAMPLE,
 )
@@ -101,6 +104,7 @@ def show_template(caller: Caller, params: dict[str, Any], template_id: str) -> d
     "PATCH",
     "/templates/<template_id>",
     permission="write:templates",
+    several=True,
     summary="Change a template; what was accepted with it before is not touched",
     params=_Change,
     answer=_EXAMPLE,
@@ -115,6 +119,7 @@ def change_template(caller: Caller, params: dict[str, Any], template_id: str) ->
     "DELETE",
     "/templates/<template_id>",
     permission="write:templates",
+    several=True,
     summary="Delete a template",
     status=204,
 )
@@ -127,6 +132,7 @@ def delete_template(caller: Caller, params: dict[str, Any], template_id: str) ->
     "POST",
     "/templates/<template_id>/render",
     permission="read:templates",
+    several=True,
     summary="Render a template with variables, as a recipient would get it",
     params=_Render,
     answer={
