@@ -78,6 +78,11 @@ class _Engine(Collector):
         yield GaugeMetricFamily(
             "commandpost_webhook_backlog", "Webhook deliveries waiting", value=figures["webhook_backlog"]
         )
+        yield GaugeMetricFamily(
+            "commandpost_handed_over_deliveries",
+            "Taken by providers that have not said yet what became of them",
+            value=figures["handed_over"],
+        )
         times = figures["delivery_times"]
         waited = GaugeMetricFamily(
             "commandpost_delivery_time_seconds",

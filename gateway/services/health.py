@@ -76,8 +76,7 @@ def snapshot() -> dict[str, Any]:
 
     `queue` {state: deliveries waiting}, `overdue_seconds` of the oldest delivery that is due and not yet
     claimed, `events` {word: total}, `webhook_backlog` rows waiting, `limits` that hold and how many destinations
-    are `paused`,
-    `delivery_times` since yesterday.
+    are `paused`, `handed_over` to providers that owe word, `delivery_times` since yesterday.
     """
     now = clock.now_ms()
     queue = {DeliveryState(state).name.lower(): int(n) for state, n in db.rows(_BY_STATE)}
@@ -87,6 +86,7 @@ def snapshot() -> dict[str, Any]:
         "overdue_seconds": max(0, now - int(oldest)) / 1000 if oldest is not None else 0.0,
         "events": {EventKind(kind).word: int(n) for kind, n in db.rows(_EVENTS)},
         "webhook_backlog": int(db.rows(_BACKLOG)[0][0]),
+        "handed_over": int(db.rows("SELECT COUNT(*) FROM handed_over")[0][0]),
         "delivery_times": delivery_times.of_all(),
         **shaping.figures(),
     }

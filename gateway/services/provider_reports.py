@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ RAW_SIZE = 16_384
 _IGNORE = {"sqlite": "INSERT OR IGNORE", "mysql": "INSERT IGNORE"}
 _LATE_MS = 300_000  # what was told later is an event of now: events are found by time in the order of their ids
 _CHUNK = 500
+_ID_LENGTH = 190
+_URL_LENGTH = 2048
 _REASON = 1000
 _ENDED_BADLY = (DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.CANCELED)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED, DeliveryState.HELD)
@@ -98,10 +101,9 @@ def _record(tx: db.Transaction, server: SendingServer, batch: Batch, digest: str
             facts.append(_apply(tx, server, report, one, now))
     facts += _opens_and_clicks(tx, server, hits, now)
     for report, one in leaving:
-        unsubscribes.unsubscribe_in(
-            tx, Leaving(one.id, one.domain_id, one.list_id, one.rcpt), "provider", report.ip,
-            rule=UNSUBSCRIBE_RULE, more=_told_by(server),
-        )  # fmt: skip
+        where = Leaving(one.id, one.domain_id, one.list_id, one.rcpt)
+        more = _told_by(server)
+        facts += unsubscribes.unsubscribe_in(tx, where, "provider", report.ip, rule=UNSUBSCRIBE_RULE, more=more)[1]
     ledger.record(tx, facts)
     return done
 
@@ -195,11 +197,14 @@ def _keep(
 ) -> bool:
     """The raw event; False where it was there already."""
     raw = report.raw[:RAW_SIZE].decode("utf-8", "replace")
+    id_ = report.id
+    if not 0 < len(id_) <= _ID_LENGTH:
+        id_ = hashlib.sha256(id_.encode() or report.raw).hexdigest()
     made = tx.execute(
         f"{_IGNORE[tx.dialect]} INTO provider_event (server_id, foreign_id, account_id, message_id, delivery_id, type,"
         " kind, what, at_ms, raw, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            server.id, report.id[:190], server.account_id, one.message_id if one else None, one.id if one else None,
+            server.id, id_, server.account_id, one.message_id if one else None, one.id if one else None,
             report.type, None if report.kind is None else int(report.kind), what,
             now if report.at_ms is None else report.at_ms, raw, now,
         ),
@@ -289,7 +294,7 @@ def _opens_and_clicks(
         return []
     seen = [
         Hit(
-            one.id, report.at_ms if report.at_ms is not None else now, report.url,
+            one.id, report.at_ms if report.at_ms is not None else now, report.url[:_URL_LENGTH],
             agent=report.agent[:512], ip=report.ip[:45],
         )
         for report, one in hits

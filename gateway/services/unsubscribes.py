@@ -72,7 +72,13 @@ def unsubscribe(*, leaving: Leaving, method: str, ip: str = "", list_only: bool 
     Says whether that is news; a second call is harmless. Once a message is past its retention, there is nothing
     left that an event could be of: the address is suppressed all the same.
     """
-    return db.in_transaction(lambda tx: unsubscribe_in(tx, leaving, method, ip, list_only and leaving.list_id > 0))
+
+    def work(tx: db.Transaction) -> bool:
+        news, facts = unsubscribe_in(tx, leaving, method, ip, list_only and leaving.list_id > 0)
+        ledger.record(tx, facts)
+        return news
+
+    return db.in_transaction(work)
 
 
 def by_mail(delivery_id: int) -> bool | None:
@@ -96,14 +102,17 @@ def unsubscribe_in(
     *,
     rule: str = RULE,
     more: dict[str, Any] | None = None,
-) -> bool:
-    """The same inside a transaction; `rule` is what the suppression names, `more` what else the event says."""
+) -> tuple[bool, list[Fact]]:
+    """The same inside a transaction, with the events for the caller to record in it.
+
+    `rule` is what the suppression names, `more` what else the events say.
+    """
     # Locked, so that two requests at once make one event.
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     tx.rows(f"SELECT id FROM delivery WHERE id = ?{lock}", (leaving.delivery_id,))
     account_id = _account(tx, leaving)
     if account_id is None:
-        return False
+        return False, []
     list_only = list_only and bool(
         tx.rows("SELECT id FROM mail_list WHERE id = ? AND account_id = ?", (leaving.list_id, account_id))
     )
@@ -129,7 +138,8 @@ def unsubscribe_in(
             people=[(None, leaving.rcpt)],
         )  # fmt: skip
     if not (added or moved):
-        return False
+        return False, []
+    facts = []
     for message_id, rcpt, tags, metadata, privacy, origin in sent:
         data: dict[str, Any] = {"method": method} | (more or {})
         if leaving.list_id:
@@ -142,8 +152,8 @@ def unsubscribe_in(
             rcpt, ip="" if privacy else ip[:45], data=data, tags=orjson.loads(tags or "[]"),
             origin=origin,
         )  # fmt: skip
-        ledger.record(tx, [fact])
-    return True
+        facts.append(fact)
+    return True, facts
 
 
 def resubscribe(*, leaving: Leaving) -> bool:

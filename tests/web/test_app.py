@@ -182,6 +182,7 @@ def test_snapshot_of_nothing(app: Flask) -> None:
         "overdue_seconds": 0.0,
         "events": {},
         "webhook_backlog": 0,
+        "handed_over": 0,
         "delivery_times": delivery_times.of({}),
         "limits": 0,
         "paused": 0,
