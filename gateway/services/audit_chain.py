@@ -18,7 +18,7 @@ from gateway.services.spool import Sealed
 from models import database as db
 from models.vocabulary import AuditKind
 
-_BATCH = 400
+_BATCH = 200
 _SEAL_MS = 1000
 _GAP_S = 0.002  # SQLite has one writer: requests come in between
 _ORPHANS_MS = 30 * clock.DAY_MS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,8 +89,7 @@ def moment(ms: int) -> str:
 
 def digest(entry: Entry, previous_hash: str) -> str:
     """Hex SHA-256 of the entry as JSON: names sorted, without spaces, UTF-8."""
-    text = json.dumps(shown(entry, previous_hash), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(shown(entry, previous_hash), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def seal(hash_: str) -> str:
