@@ -138,6 +138,10 @@ class ListKind(IntEnum):
     LIST = 1
     SEGMENT = 2  # those of a list who fulfil conditions
 
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
 
 class EnrolmentStatus(IntEnum):
     """Where a person stands in a sequence; everything but `ACTIVE` is an end."""

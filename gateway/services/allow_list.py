@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway import clock, errors
 from gateway.mail import address as addresses
-from gateway.services import suppression_scope, suppressions
+from gateway.services import audit, suppression_scope, suppressions
 from gateway.services.identity import Caller
 from models import database as db
 
@@ -59,6 +59,7 @@ def add(*, caller: Caller, address: str, domain_id: int | None = None, note: str
             + _ON_CONFLICT[tx.dialect],
             (caller.account_id, scope, entry, note[:_NOTE_LENGTH], clock.now_ms()),
         )
+        _record(tx, caller, "allowed.create", entry, scope)
 
     db.in_transaction(work)
     return suppressions.undo(
@@ -71,8 +72,22 @@ def remove(*, caller: Caller, address: str, domain_id: int | None = None) -> Non
     scope = suppression_scope.written(caller, domain_id)
     entry = _entry(address)
     sql = "DELETE FROM allowed WHERE account_id = ? AND domain_id = ? AND address = ?"
-    if not db.in_transaction(lambda tx: tx.execute(sql, (caller.account_id, scope, entry)).rowcount):
+
+    def work(tx: db.Transaction) -> bool:
+        gone = tx.execute(sql, (caller.account_id, scope, entry)).rowcount
+        if gone:
+            _record(tx, caller, "allowed.delete", entry, scope)
+        return bool(gone)
+
+    if not db.in_transaction(work):
         raise errors.EntryNotFound(what="address")
+
+
+def _record(tx: db.Transaction, caller: Caller, action: str, entry: str, scope: int) -> None:
+    what = f"allowed:{entry}" if entry.startswith("@") else audit.person(caller.account_id, entry)
+    gone, told = action.endswith("delete"), {"domain_id": scope or None}
+    before, after = (told, None) if gone else (None, told)
+    audit.record(tx, caller=caller, action=action, what=what, before=before, after=after)
 
 
 def list_(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.services.identity import Caller
 from models.database import Transaction
 from models.vocabulary import AuditKind
 
-__all__ = ["person", "record"]
+__all__ = ["person", "print_of", "record"]
 
 SYSTEM = "system"
 """Who acts where nobody asked: a job, a deadline, a provider's report."""
@@ -66,6 +67,11 @@ def record(
         ),
     )
     audit_calls.about(what)
+
+
+def print_of(body: str | None) -> str | None:
+    """Stands for a long text, or one that may name people: equal ones have equal prints."""
+    return None if body is None else f"sha256:{hashlib.sha256(body.encode()).hexdigest()[:16]}"
 
 
 def _data(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str | None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids
-from gateway.services import list_counts
+from gateway.services import audit, list_counts
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import ListKind, SubscriberStatus
@@ -73,6 +73,8 @@ def insert(
             orjson.dumps(options).decode() if options else None, now, now,
         ),
     )  # fmt: skip
+    told = {"name": name, "conditions": audit.print_of(conditions), "options": dict(options or {})}
+    audit.record(tx, caller=caller, action=f"{kind.word}.create", what=f"{kind.word}:{cursor.lastrowid}", after=told)
     return MailList(int(cursor.lastrowid), uuid, kind, source_id, name, conditions, dict(options or {}), now, now)
 
 
@@ -153,28 +155,40 @@ def change(
     if conditions is not None:
         values["conditions"] = conditions
     sets = ", ".join(f"{column} = ?" for column in values)
-    db.in_transaction(
-        lambda tx: tx.execute(
+    before = {"name": one.name, "conditions": audit.print_of(one.conditions), "options": one.options}
+    given = {"name": values.get("name"), "conditions": audit.print_of(conditions), "options": options}
+    after = before | {side: value for side, value in given.items() if value is not None}
+
+    def work(tx: db.Transaction) -> None:
+        found = tx.execute(
             f"UPDATE mail_list SET {sets} WHERE id = ? AND account_id = ? AND deleted_ms IS NULL",
             (*values.values(), one.id, caller.account_id),
-        )
-    )
+        ).rowcount
+        word = one.kind.word
+        if found:
+            what = f"{word}:{one.id}"
+            audit.record(tx, caller=caller, action=f"{word}.update", what=what, before=before, after=after)
+
+    db.in_transaction(work)
     return find(caller=caller, list_id=one.id, kinds=(one.kind,))
 
 
 def delete(*, caller: Caller, list_id: int, kinds: Collection[ListKind] = (ListKind.LIST,)) -> None:
     """Raises `NotFound`. A list's segments go with it; a message that was accepted for it still goes to all of it."""
-    find(caller=caller, list_id=list_id, kinds=kinds)
-    gone = db.in_transaction(
-        lambda tx: (
-            tx.execute(
-                "UPDATE mail_list SET deleted_ms = ? WHERE account_id = ? AND (id = ? OR source_id = ?)"
-                " AND deleted_ms IS NULL",
-                (clock.now_ms(), caller.account_id, list_id, list_id),
-            ).rowcount
-        )
-    )
-    if not gone:
+    one = find(caller=caller, list_id=list_id, kinds=kinds)
+
+    def work(tx: db.Transaction) -> int:
+        gone = tx.execute(
+            "UPDATE mail_list SET deleted_ms = ? WHERE account_id = ? AND (id = ? OR source_id = ?)"
+            " AND deleted_ms IS NULL",
+            (clock.now_ms(), caller.account_id, list_id, list_id),
+        ).rowcount
+        if gone:
+            word, before = one.kind.word, {"name": one.name, "segments": int(gone) - 1}
+            audit.record(tx, caller=caller, action=f"{word}.delete", what=f"{word}:{list_id}", before=before)
+        return int(gone)
+
+    if not db.in_transaction(work):
         raise errors.NotFound(what="list")
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from gateway import clock, errors, ids
 from gateway.mail import merge
+from gateway.services import audit
 from gateway.services.identity import Caller
 from models import database as db
 
@@ -64,6 +65,8 @@ def _insert(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (uuid.bytes, caller.account_id, name, subject, html, text, now, now),
     )
+    told = _told(name, subject, html, text)
+    audit.record(tx, caller=caller, action="template.create", what=f"template:{cursor.lastrowid}", after=told)
     return Template(int(cursor.lastrowid), name, subject, html, text, now, now, uuid)
 
 
@@ -163,19 +166,32 @@ def _update(tx: db.Transaction, caller: Caller, old: Template, changes: Mapping[
     )
     if not tx.rows("SELECT id FROM template WHERE id = ?", (old.id,)):
         raise errors.NotFound(what="template")
+    before, after = _told(old.name, old.subject, old.html, old.text), _told(name, subject, html, text)
+    audit.record(tx, caller=caller, action="template.update", what=f"template:{old.id}", before=before, after=after)
     return Template(old.id, name, subject, html, text, old.created_ms, now, old.uuid)
+
+
+def _told(name: str, subject: str, html: str | None, text: str | None) -> dict[str, Any]:
+    """For the audit log: of its bodies whether they are the same, not what they say."""
+    told: dict[str, Any] = {"name": name, "subject": subject}
+    for part, body in (("html", html), ("text", text)):
+        told[part] = audit.print_of(body)
+    return told
 
 
 def delete(*, caller: Caller, template_id: int) -> None:
     """Raises `NotFound`. Messages that were accepted with it have its text and are not touched."""
-    gone = db.in_transaction(
-        lambda tx: (
-            tx.execute(
-                "DELETE FROM template WHERE id = ? AND account_id = ?", (template_id, caller.account_id)
-            ).rowcount
-        )
-    )
-    if not gone:
+
+    def work(tx: db.Transaction) -> bool:
+        mine = (template_id, caller.account_id)
+        found = tx.rows("SELECT name FROM template WHERE id = ? AND account_id = ?", mine)
+        gone = tx.execute("DELETE FROM template WHERE id = ? AND account_id = ?", mine).rowcount
+        if gone:
+            what, before = f"template:{template_id}", {"name": found[0][0]}
+            audit.record(tx, caller=caller, action="template.delete", what=what, before=before)
+        return bool(gone)
+
+    if not db.in_transaction(work):
         raise errors.NotFound(what="template")
 
 

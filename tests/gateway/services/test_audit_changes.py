@@ -9,6 +9,7 @@ import pytest
 
 from gateway.services import (
     account_options,
+    allow_list,
     apis,
     audit,
     audit_calls,
@@ -18,10 +19,12 @@ from gateway.services import (
     identity,
     key_rotations,
     keys,
+    lists,
     retention,
     shaping,
     smtps,
     suppression_list,
+    templates,
     users,
     webhook_changes,
     webhooks,
@@ -56,6 +59,14 @@ def test_before_and_after_of_what_is_changed(who: cast.Sender) -> None:
     suppression_list.delete(caller=owner, address="jane@friends.test", domain_id=domain.id)
     users.set_plan(email=owner.email, plan="Default")
     account_options.change(email=owner.email, changed={"numeric_ids": True})
+    one = lists.add(caller=owner, name="Friends")
+    lists.update(caller=owner, list_id=one.id, name="Family")
+    lists.delete(caller=owner, list_id=one.id)
+    letter = templates.add(caller=owner, name="Hi", subject="Hi", html=None, text="Hello jane@friends.test")
+    templates.update(caller=owner, template_id=letter.id, changes={"text": "Bye"})
+    templates.delete(caller=owner, template_id=letter.id)
+    allow_list.add(caller=owner, address="jane@friends.test")
+    allow_list.remove(caller=owner, address="jane@friends.test")
     told = {entry["action"]: entry for entry in changes(who)}
 
     def sides(action: str) -> tuple[Any, Any]:
@@ -74,6 +85,10 @@ def test_before_and_after_of_what_is_changed(who: cast.Sender) -> None:
     assert told["suppression.create"]["object"] == told["suppression.delete"]["object"] == person
     assert sides("user.set_plan") == ({"plan": "Unlimited"}, {"plan": "Default"})
     assert sides("user.options") == ({"numeric_ids": False}, {"numeric_ids": True})
+    assert sides("list.update") == ({"name": "Friends"}, {"name": "Family"})
+    assert sides("list.delete") == ({"name": "Family", "segments": 0}, None)
+    assert list(sides("template.update")[0]) == ["text"] and sides("template.delete") == ({"name": "Hi"}, None)
+    assert told["allowed.create"]["object"] == told["allowed.delete"]["object"] == person
     assert "jane" not in orjson.dumps(list(told.values())).decode()
 
 
