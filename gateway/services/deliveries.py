@@ -209,12 +209,15 @@ class Engine:
 
     def _routed(self, claimed: list[Claimed]) -> tuple[list[Claimed], list[PutOff]]:
         """Each with the route that it takes now; those that no sending server of their account can take."""
+        before = {row.id: row.route for row in claimed}
         going, waiting = self._rerouter.settle(claimed)
         if any(one.paused for one in waiting):
             # As with other limits: whoever ended one just now has let go of what it held.
             self._look_at_limits(now=True)
             more, waiting = self._rerouter.settle([one.row for one in waiting])
             going += more
+        # Durable, so that whoever finds this process dead knows which server may have what it was sending.
+        lanes.rerouted([row for row in going if row.route != before[row.id]])
         return going, waiting
 
     def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:

@@ -49,10 +49,11 @@ def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str, int]) -> int
     """The lane of an account, domain, stream, route and campaign, within a transaction that may be taken back."""
     values = (int(LaneKind.DELIVER), *key)
     ignore = "INSERT OR IGNORE" if tx.dialect == "sqlite" else "INSERT IGNORE"
+    paused_until_ms, cause = _held(tx, key) if key[4] else (0, "")
     tx.execute(
         f"{ignore} INTO lane (kind, account_id, domain_id, stream, route, endpoint_id, paused_until_ms, cause)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0, '')",
-        values,
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, paused_until_ms, cause),
     )
     found = tx.rows(
         "SELECT id FROM lane WHERE kind=? AND account_id=? AND domain_id=? AND stream=? AND route=? AND endpoint_id=?",
@@ -61,17 +62,63 @@ def find_or_make(tx: db.Transaction, key: tuple[int, int, int, str, int]) -> int
     return int(found[0][0])
 
 
-def move(tx: db.Transaction, delivery_id: int, route: str) -> None:
-    """Put a live delivery into the lane of another route, which is else the same."""
+def _held(tx: db.Transaction, key: tuple[int, int, int, str, int]) -> tuple[int, str]:
+    """Until when the other lanes of a campaign are paused, and why: what comes into a new one waits like theirs."""
     found = tx.rows(
-        "SELECT l.account_id, l.domain_id, l.stream, l.endpoint_id, l.route FROM delivery d"
-        " JOIN lane l ON l.id = d.lane_id WHERE d.id = ?",
-        (delivery_id,),
+        f"SELECT paused_until_ms, cause FROM lane WHERE {_OWN} ORDER BY paused_until_ms DESC LIMIT 1",
+        (int(LaneKind.DELIVER), key[0], key[1], key[4]),
     )
-    for account_id, domain_id, stream, own, before in found:
+    return (found[0][0], found[0][1]) if found else (0, "")
+
+
+def route_of(tx: db.Transaction, delivery_id: int) -> str:
+    """The route of a live delivery's lane."""
+    found = tx.rows("SELECT l.route FROM delivery d JOIN lane l ON l.id = d.lane_id WHERE d.id = ?", (delivery_id,))
+    return str(found[0][0]) if found else ROUTE_DEFAULT
+
+
+def move(tx: db.Transaction, delivery_ids: Sequence[int], route: str) -> None:
+    """Put live deliveries into the lanes of another route, which are else the same as theirs."""
+    some = sorted(delivery_ids)
+    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+    by_lane: dict[int, list[int]] = {}
+    for delivery_id, lane in tx.rows(
+        f"SELECT id, lane_id FROM delivery WHERE id IN ({','.join('?' * len(some))}) AND lane_id IS NOT NULL"
+        f" ORDER BY id{lock}",
+        some,
+    ):
+        by_lane.setdefault(lane, []).append(delivery_id)
+    for lane, ids_ in by_lane.items():
+        account_id, domain_id, stream, own, before = tx.rows(
+            "SELECT account_id, domain_id, stream, endpoint_id, route FROM lane WHERE id = ?", (lane,)
+        )[0]
         if before != route:
-            lane = find_or_make(tx, (account_id, domain_id, stream, route, own))
-            tx.execute("UPDATE delivery SET lane_id = ? WHERE id = ?", (lane, delivery_id))
+            other = find_or_make(tx, (account_id, domain_id, stream, route, own))
+            tx.execute(f"UPDATE delivery SET lane_id = ? WHERE id IN ({','.join('?' * len(ids_))})", (other, *ids_))
+
+
+def rerouted(rows: Sequence[Claimed]) -> None:
+    """Write down that claimed deliveries go by their routes from now on; those whose claim was lost stay."""
+
+    def work(tx: db.Transaction) -> None:
+        lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+        ids_ = sorted(row.id for row in rows)
+        held = dict(
+            tx.rows(
+                f"SELECT id, fence FROM delivery WHERE id IN ({','.join('?' * len(ids_))}) AND state = ?"
+                f" ORDER BY id{lock}",
+                (*ids_, int(DeliveryState.CLAIMED)),
+            )
+        )
+        by_route: dict[str, list[int]] = {}
+        for row in rows:
+            if held.get(row.id) == row.fence:
+                by_route.setdefault(row.route, []).append(row.id)
+        for route, some in by_route.items():
+            move(tx, some, route)
+
+    if rows:
+        db.in_transaction(work)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config, jobs
-from gateway.services import lanes, ledger, retries, strikes, suppression_rules
+from gateway.services import lanes, ledger, retries, routes, strikes, suppression_rules
 from gateway.services.ledger import Fact
 from gateway.services.routes import Next
 from gateway.transports.outcome import Outcome, Result
@@ -141,10 +141,8 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
             taken[state].append(row.id)
         else:
             _move(tx, row.id, state, due_ms)
-            if one.next is not None and due_ms is not None:
-                lanes.move(tx, row.id, one.next.route)
-                if one.next.at_once:
-                    tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
+            if due_ms is not None:
+                _move_on(tx, one, row)
         if kind in (EventKind.BOUNCED, EventKind.FAILED):
             _draw_conclusions(tx, one, row, bounced=kind is EventKind.BOUNCED)
         if kind is not None:
@@ -238,6 +236,18 @@ def _move(tx: db.Transaction, delivery_id: int, state: DeliveryState, due_ms: in
         f"UPDATE delivery SET state = ?, due_ms = ?, attempts = attempts + 1{lane} WHERE id = ?",
         (int(state), due_ms, delivery_id),
     )
+
+
+def _move_on(tx: db.Transaction, one: Done, row: _Row) -> None:
+    """Put the delivery where it goes on; what may have arrived stays with the sending server that may have it."""
+    if one.next is not None:
+        lanes.move(tx, [row.id], one.next.route)
+        if one.next.at_once:
+            tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
+    elif one.outcome.result is Result.IN_DOUBT:
+        way = routes.parse(lanes.route_of(tx, row.id))
+        if way is not None:
+            lanes.move(tx, [row.id], routes.Way(routes.ONLY, way.server_id).route)
 
 
 def _end(tx: db.Transaction, state: DeliveryState, delivery_ids: Sequence[int]) -> None:

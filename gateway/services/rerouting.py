@@ -53,7 +53,7 @@ class Rerouter:
         going, waiting = _Batch(self, tables, claimed).settle()
         if waiting:
             # Whoever just made room has let go of what waits: it must not be put off by our memory of before.
-            tables |= {row.account_id: routing_tables.fresh(row.account_id) for row, _ in waiting}
+            tables |= {account: routing_tables.fresh(account) for account in {row.account_id for row, _ in waiting}}
             more, waiting = _Batch(self, tables, [row for row, _ in waiting]).settle()
             going += more
         return going, [self._put_off(tables[row.account_id], row, choice) for row, choice in waiting]
@@ -177,6 +177,10 @@ class _Batch:
         waiting: list[tuple[Claimed, Choice]] = []
         for row in self._claimed:
             way = routes.parse(row.route)
+            if way is not None and row.was is DeliveryState.CLAIMED and way.basis != routes.ONLY:
+                # Its last holder vanished, so that server may have it.
+                way = Way(routes.ONLY, way.server_id)
+                row.route = way.route
             choice = self._choose(row, way) if way is not None else None
             if choice is not None and choice.obstacle is not None:
                 waiting.append((row, choice))
@@ -187,12 +191,13 @@ class _Batch:
     def _choose(self, row: Claimed, way: Way) -> Choice | None:
         table = self._tables[row.account_id]
         doubtful = row.was is DeliveryState.CLAIMED and self._rerouter._holds_doubtful
-        if table is None or row.was is DeliveryState.HELD or doubtful:
-            # No server is left, or it is not sent anyhow.
+        mine = table.servers.get(way.server_id) if table is not None else None
+        if mine is not None and (row.was is DeliveryState.HELD or doubtful):
+            return None  # it is not sent anyhow
+        if table is None:
             row.route = ROUTE_DEFAULT
             return None
         judge = self._judge(row.account_id)
-        mine = table.servers.get(way.server_id)
         if mine is not None and self._belongs(row, table, way) and judge(mine) is None:
             self._spend(mine)
             return None

@@ -7,6 +7,7 @@ import email.policy
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,8 @@ from gateway.services import (
     dry_runs,
     expansions,
     explanations,
+    journal,
+    lanes,
     lists,
     messages,
     routing_rules,
@@ -324,6 +327,60 @@ def test_silence_after_the_message_is_doubt_and_never_moves_it(world: World, sil
     _drain()
     assert first.count == 1
     assert message_id.encode() in first.messages[-1].data
+
+
+def test_what_a_dead_process_was_sending_stays_with_its_server(world: World, tmp_path: Path) -> None:
+    first, second = world.relay("first", priority=1), world.relay("second", priority=2)
+    world.send()
+    dead = journal.Journal(tmp_path / "journal")
+    (claimed,) = lanes.claim(lanes.Rounds(), dead.claimed)
+    dead.sending((claimed.id, claimed.fence))
+    dead.close()
+    first.always("banner", "421 4.3.2 going down")
+    for _ in range(2):
+        _drain()
+        models.Delivery.update(due_ms=clock.now_ms()).execute()
+    assert [outcome for _, outcome in _attempts()] == ["in_doubt", "deferred"]
+    assert second.count == 0
+    first.behave()
+    _drain()
+    assert first.count == 1
+
+
+def test_whose_lease_ran_out_stays_with_its_server(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "TAKE_OVER_AFTER_S", 0.0)
+    first, second = world.relay("first", priority=1), world.relay("second", priority=2)
+    world.send()
+    lanes.claim(lanes.Rounds())  # a host that was lost, journal and all
+    models.Delivery.update(due_ms=clock.now_ms()).execute()
+    first.always("banner", "421 4.3.2 going down")
+    _drain()
+    assert second.count == 0
+    assert [outcome for _, outcome in _attempts()] == ["deferred"]
+    first.behave()
+    models.Delivery.update(due_ms=clock.now_ms()).execute()
+    _drain()
+    assert (first.count, second.count) == (1, 0)
+
+
+def test_a_campaign_that_is_held_is_held_on_its_next_server(world: World) -> None:
+    first, second = world.relay("first", priority=1), world.relay("second", priority=2)
+    world.send(own_lane=7, origin="cmp:7")
+    first.always("banner", say("421 4.3.2 going down", pause=0.5))
+    owner = {"account_id": world.who.owner.account_id, "domain_id": world.who.domain.id, "own": 7}
+    worker = threading.Thread(target=lambda: (deliveries.drain(0.3), db.close()))
+    worker.start()
+    while not first.connections:  # it is being tried
+        time.sleep(0.005)
+    db.in_transaction(lambda tx: lanes.hold(tx, **owner, cause="paused"))
+    worker.join()
+    assert deliveries.engine().wait_idle(20)
+    _drain()
+    assert [outcome for _, outcome in _attempts()] == ["deferred"]
+    assert second.count == 0
+    db.in_transaction(lambda tx: lanes.let_go(tx, **owner))
+    _drain()
+    assert second.count == 1
 
 
 def test_a_quota_is_kept_and_what_is_beyond_it_waits_and_says_so(world: World) -> None:
