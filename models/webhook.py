@@ -34,6 +34,7 @@ class Webhook(Model):
     failing_ms = pw.BigIntegerField(null=True)  # since when no call has succeeded
     disabled_ms = pw.BigIntegerField(null=True)
     disabled_cause = pw.CharField(255, null=True)
+    name = pw.CharField(255, null=True)  # what its owner calls it
 
 
 class WebhookDelivery(Model):

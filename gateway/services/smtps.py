@@ -193,6 +193,16 @@ def delete(*, caller: Caller, smtp_id: int) -> None:
     forget()
 
 
+def password(*, caller: Caller, smtp_id: int) -> str:
+    """The login's password in clear, for surfaces that show it to its owner; raises `NotFound`."""
+    found = db.rows(_SELECT + " AND l.id = ?", (caller.account_id, smtp_id))
+    if not found:
+        raise errors.NotFound("There is no such SMTP login.", what="smtp login")
+    login = _row(found[0])
+    ((sealed,),) = db.rows("SELECT password FROM smtp_login WHERE id = ?", (smtp_id,))
+    return vault.unseal(sealed, login.uuid)
+
+
 def reset_password(*, caller: Caller, smtp_id: int) -> tuple[SmtpLogin, str]:
     """Give the login a new password and return both; raises `NotFound`."""
     password = ids.password(PASSWORD_LENGTH)

@@ -28,6 +28,7 @@ def update(
     event: str | Sequence[str] | None = None,
     active: bool | None = None,
     test_events: bool | None = None,
+    name: str | None = None,
 ) -> Hook:
     """Change what is given. One that is disabled is told nothing, what waits for it goes to the dead letters.
 
@@ -51,6 +52,8 @@ def update(
         }
     if test_events is not None:
         changes["test_events"] = test_events
+    if name is not None:
+        changes["name"] = name.strip() or None
 
     def work(tx: Transaction) -> None:
         if changes:

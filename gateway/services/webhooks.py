@@ -44,6 +44,7 @@ class Hook:
     events: list[str]
     test_events: bool
     status: str
+    name: str
     secret: str  # whsec_…, signs the Standard Webhooks headers
     old_secret_until_ms: int | None  # the one before signs too until then
     last_code: int | None
@@ -65,6 +66,7 @@ def add(
     surface: str = OCTETH,
     test_events: bool = False,
     id: int | None = None,
+    name: str = "",
 ) -> Hook:
     """Register `url` for events of one domain, of a group of domains, or without either of the whole account.
 
@@ -104,6 +106,7 @@ def add(
             kinds=wanted.kinds,
             notices=json.dumps(wanted.notices) if wanted.notices else None,
             test_events=test_events,
+            name=name.strip() or None,
             secret=vault.seal(secret, uuid.hex),
             lane_id=0,
             created_ms=clock.now_ms(),
@@ -208,6 +211,7 @@ def shown(hook: Any) -> Hook:
         events=json.loads(hook.events),
         test_events=hook.test_events,
         status=hook.status,
+        name=hook.name or "",
         secret=vault.unseal(hook.secret, hook.uuid.hex),
         old_secret_until_ms=until if until is not None and until > clock.now_ms() else None,
         last_code=hook.last_code,

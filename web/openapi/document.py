@@ -24,6 +24,8 @@ def build(name: str, version: str) -> dict[str, Any]:
             {"name": "commands", "description": "The command API"},
             {"name": "end user", "description": "Sending, events and webhooks with a sender API key"},
             {"name": "v1", "description": "Mailers.io and Mailmark, with a Bearer key"},
+            {"name": "emails", "description": "Maillayer: sending with a key of the account"},
+            {"name": "customer", "description": "MailerLogic, with X-API-Key"},
             {"name": "health", "description": "Whether the installation serves"},
         ],
     )

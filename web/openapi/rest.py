@@ -38,6 +38,7 @@ def add(spec: APISpec, converter: Any) -> None:
     fault = shapes.of_example({"field": "", "message": ""})
     error["properties"]["errors"] = {"type": "array", "items": fault}
     spec.components.schema("Error", error)
+    spec.components.security_scheme("ApiKeyAuth", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     for _ in rest.blueprints():  # declares them
         pass
     for surface in Surface.all:

@@ -1,0 +1,47 @@
+"""`/profile`: the account, its plan, its limits and what is used of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway import clock
+from gateway.services import domains, quotas, users, webhooks
+from gateway.services.identity import Caller
+from gateway.services.webhook_words import MAILERLOGIC
+from web.rest.customer.operation import operation
+
+_LIMITS = ("emails_minute", "emails_hour", "emails_day", "emails_month")
+
+
+@operation(
+    "GET", "/profile", permission="read:account", summary="The account, its plan, limits and usage",
+    answer={
+        "email": "you@yourdomain.com", "name": "You", "status": "active", "plan": "Growth",
+        "created_at": "2026-01-23T10:00:00.000Z",
+        "limits": {"emails_month": 30000, "domains": None, "webhooks": None, "requests": 50, "request_window": 1},
+        "usage": {"emails_month": 1200, "domains": 2, "webhooks": 1},
+    },
+)  # fmt: skip
+def get_profile(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """A limit of null is none."""
+    account, _ = users.get(caller)
+    plan, used = caller.plan, quotas.used(account_id=caller.account_id)
+    return {
+        "email": account.email,
+        "name": account.name,
+        "status": account.status,
+        "plan": plan.name,
+        "created_at": clock.rfc3339_ms(account.created_ms),
+        "limits": {name: getattr(plan, name) for name in _LIMITS}
+        | {
+            "domains": plan.max_domains,
+            "webhooks": plan.max_webhooks,
+            "requests": plan.requests,
+            "request_window": plan.request_window,
+        },
+        "usage": {name: used[name] for name in _LIMITS}
+        | {
+            "domains": len(domains.list_(caller=caller)),
+            "webhooks": len(webhooks.list_surface(caller=caller, surface=MAILERLOGIC)),
+        },
+    }
