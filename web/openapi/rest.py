@@ -72,7 +72,7 @@ def _operation(surface: Surface, siblings: list[Operation], converter: Any) -> d
     }
     told = [f"- keys of {', '.join(sorted(one.dialects))}: {one.summary}" for one in siblings]
     found["description"] = "\n".join(told) if len(siblings) > 1 else f"Needs the scope `{first.permission}`."
-    shown = [converter.fields2jsonschema(one.params.fields, partial=None) for one in siblings]
+    shown = [_schema(one, converter) for one in siblings]
     if first.takes_file:
         found["parameters"] += _queries(shown)
         found["requestBody"] = {"content": {kind: {"schema": {"type": "string"}} for kind in _FILES}}
@@ -84,6 +84,15 @@ def _operation(surface: Surface, siblings: list[Operation], converter: Any) -> d
     else:
         found["parameters"] += _queries(shown)
     return found
+
+
+def _schema(one: Operation, converter: Any) -> Schema:
+    """The parameters; a default of null only says that there is none."""
+    shape: Schema = converter.fields2jsonschema(one.params.fields, partial=None)
+    for inner in shape.get("properties", {}).values():
+        if inner.get("default", ...) is None:
+            del inner["default"]
+    return shape
 
 
 def _queries(shown: list[Schema]) -> list[Schema]:
