@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import keys, routing_previews, sending_servers
+from gateway.services import deliveries, keys, routing_previews, sending_servers
 from models.database import in_transaction
 from tests import cast
 from tests.conftest import use_settings
@@ -287,3 +287,52 @@ def test_every_change_is_in_the_audit_log_and_no_secret(api: Api) -> None:
 def test_a_preview_reads_an_address_of_a_subdomain(who: cast.Sender) -> None:
     (found,) = routing_previews.preview(caller=who.owner, sender_domain="x@news.shop.test", recipients=["a@b.test"])
     assert found.verdict.rule == "no_server"
+
+
+class TestJourney:
+    """From the API to the relays: the way of each message, and why."""
+
+    @pytest.fixture
+    def relays(self, api: Api) -> Iterator[dict[str, SmtpSink]]:
+        with SmtpSink() as fast, SmtpSink() as cheap:
+            for name, peer in (("fast", fast), ("cheap", cheap)):
+                api("POST", "/sending-servers", RELAY | {"name": name, "port": peer.port}, status=201)
+            rules = {
+                "Receipts": {"match": {"purpose": "transactional"}, "provider": "fast"},
+                "Newsletters": {"match": {"purpose": "marketing"}, "servers": ["cheap"]},
+            }
+            for name, rule in rules.items():
+                api("POST", "/routing/rules", {"name": name, **rule}, status=201)
+            yield {"fast": fast, "cheap": cheap}
+            deliveries.close()
+
+    def _drain(self) -> None:
+        while deliveries.drain(0.1):
+            assert deliveries.engine().wait_idle(20)
+
+    def test_the_purpose_of_a_send_chooses_the_server(self, api: Api, relays: dict[str, SmtpSink]) -> None:
+        mail = {"from": "hello@shop.test", "to": "jane@friends.test", "subject": "Welcome", "html": "<p>Hi</p>"}
+        receipt = api("POST", "/send", mail | {"routing": {"purpose": "transactional"}}, status=202)
+        news = api("POST", "/send", mail | {"routing": {"purpose": "marketing"}}, status=202)
+        wished = api("POST", "/send", mail | {"routing": {"server": "cheap"}}, status=202)
+        told = api("POST", "/send", mail | {"routing": {"server": "none"}}, status=400)
+        assert told["errors"][0]["field"] == "routing.server"
+        self._drain()
+        assert (relays["fast"].count, relays["cheap"].count) == (1, 2)
+        for sent, server, rule in (
+            (receipt, "fast", "Receipts"), (news, "cheap", "Newsletters"), (wished, "cheap", "request"),
+        ):  # fmt: skip
+            explained = api("GET", f"/messages/{sent['id']}/explain")
+            assert f"over {server}" in str(explained)
+            route = next(one for one in explained["verdicts"] if one["gate"] == "route")
+            assert (route["rule"], route["decision"]) == (rule, "server")
+
+    def test_each_message_of_a_bulk_goes_its_own_way(self, api: Api, relays: dict[str, SmtpSink]) -> None:
+        mail = {"from": "hello@shop.test", "subject": "Welcome", "text": "Hi"}
+        some = [
+            mail | {"to": f"r{n}@friends.test", "routing": {"purpose": ("transactional", "marketing")[n % 3 == 0]}}
+            for n in range(30)
+        ]
+        api("POST", "/send/bulk", {"messages": some}, status=202)
+        self._drain()
+        assert (relays["fast"].count, relays["cheap"].count) == (20, 10)
