@@ -17,7 +17,8 @@ import pytest
 
 import models
 from gateway import jobs
-from gateway.services import contents, gates, messages, smtps
+from gateway.services import audit_log, contents, gates, messages, smtps
+from gateway.services.audit_log import Wanted
 from models import database as db
 from models.vocabulary import DeliveryState
 from tests.peers import certificate
@@ -391,3 +392,10 @@ def test_spaces_around_a_user_name_are_no_new_name_to_guess_at(
             secret = base64.b64encode(f"\0{customer.login.username}{' ' * spaces}\0wrong".encode()).decode()
             answers.append(client.docmd("AUTH", f"PLAIN {secret}")[0])
     assert answers == [535, 535, 451, 451]
+
+
+def test_a_login_is_told_to_the_audit_log_once_an_hour(part: Running, customer: Customer) -> None:
+    for _ in range(3):
+        customer.log_in(part).quit()
+    (entry,) = audit_log.list_(caller=customer.sender.owner, wanted=Wanted(action="smtp.login")).entries
+    assert (entry["door"], entry["actor"], entry["ip"]) == ("smtp", f"smtp:{customer.login.username}", "127.0.0.1")

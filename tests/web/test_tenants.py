@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -22,6 +23,7 @@ from gateway import ids as gateway_ids
 from gateway.services import (
     allow_list,
     apis,
+    audit_log,
     automation_runs,
     automations,
     campaigns,
@@ -37,6 +39,7 @@ from gateway.services import (
     users,
     webhooks,
 )
+from gateway.services.audit_log import Wanted
 from models import database as db
 from tests import cast
 
@@ -104,7 +107,13 @@ class Tenant:
             caller=owner,
             given={"name": "A", "trigger": {"type": "event", "event": "go"}, "actions": [{"type": "exit"}]},
         )
+        mailersio = webhooks.add(
+            caller=owner, domain_id=domain.id, event="*", url="https://hooks.example.com/m", surface="mailersio"
+        )
+        entries = audit_log.list_(caller=owner, wanted=Wanted(), count=1).entries
         self.ids: dict[str, Any] = {
+            "whk": gateway_ids.public_id("whk", UUID(mailersio.uuid)),
+            "aud": entries[0]["id"],
             "campaignid": campaign.public_id,
             "automationid": automation.public_id,
             "runid": automation_runs.trigger(
@@ -239,6 +248,23 @@ ROUTES = [
     ("DELETE", "/api/v1/webhooks", {"WebhookID": "{webhook}"}),
     ("DELETE", "/api/v1/webhooks/{webhook}", None),
     ("GET", "/v1/webhooks/dead-letters", None),
+    ("GET", "/v1/webhooks", None),
+    ("GET", "/v1/webhooks/{whk}", None),
+    ("PATCH", "/v1/webhooks/{whk}", {"status": "disabled"}),
+    ("DELETE", "/v1/webhooks/{whk}", None),
+    ("POST", "/v1/webhooks/{whk}/rotate-secret", None),
+    ("POST", "/v1/webhooks/{whk}/test", None),
+    ("GET", "/v1/webhooks/{whk}/deliveries", None),
+    ("GET", "/v1/webhooks/{whk}/dead-letters", None),
+    ("GET", "/v1/webhooks/{whk}/deliveries/{message}/attempts", None),
+    ("POST", "/v1/webhooks/{whk}/replay", None),
+    ("GET", "/v1/analytics/events", None),
+    ("GET", "/v1/analytics/events?message={message}", None),
+    ("GET", "/v1/analytics/events?campaign={campaign}", None),
+    ("GET", "/v1/analytics/summary", None),
+    ("GET", "/v1/audit-logs", None),
+    ("GET", "/v1/audit-logs/{aud}", None),
+    ("GET", "/v1/audit-logs/export", None),
     ("GET", "/api/v1/messages/{message}/explain", None),
     ("GET", "/v1/messages/{message}/explain", None),
     ("GET", "/v1/campaigns", None),
@@ -287,6 +313,8 @@ def _filled(value: Any, ids: dict[str, Any]) -> Any:
         "{campaign}": "campaignid",
         "{automation}": "automationid",
         "{run}": "runid",
+        "{whk}": "whk",
+        "{aud}": "aud",
     }
     for mark, name in names.items():
         if isinstance(value, str) and mark in value:

@@ -163,6 +163,7 @@ def test_the_native_payload(who: cast.Sender, sink: HttpSink, hands: Hands) -> N
     assert payload["timestamp"].startswith(at)
     assert payload["data"] == {
         "event_id": payload["data"]["event_id"],
+        "sequence": 2,
         "message_id": uuid,
         "domain": "shop.test",
         "recipient": "jane@friends.test",
