@@ -149,6 +149,8 @@ def why_no_exim() -> str:
     binary = exim_binary()
     if not binary:
         return "Exim is not installed and COMMANDPOST_TEST_EXIM names none"
+    if not os.access(binary, os.X_OK):
+        return f"COMMANDPOST_TEST_EXIM names {binary}, which cannot be run"
     if os.geteuid() != 0:
         return "Exim takes a configuration of its own from root only"
     tried = subprocess.run([binary, "-bV"], capture_output=True, text=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -46,6 +49,31 @@ def test_the_pixel(client: FlaskClient) -> None:
     assert len(PIXEL) == 43
     assert "no-store" in answer.headers["Cache-Control"]
     assert [hit.delivery_id for hit in _noted() if hit] == [9]
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_ten_thousand_altered_links_redirect_nobody(client: FlaskClient) -> None:
+    """Through the door, where a path is decoded before anybody looks at it."""
+    chance = random.Random(7)
+    token = link_tokens.encode(Kind.CLICK, 7, b"https://shop.test/path?item=1")
+    alphabet = string.ascii_letters + string.digits + "-_=.%/+~ \u00fc"
+    seen: set[int] = set()
+    tried = 0
+    while tried < 10_000:
+        letters = list(token)
+        for _ in range(chance.choice((1, 1, 1, 2, 5))):
+            place = chance.randrange(len(letters))
+            letters[place : place + chance.choice((0, 1, 1, 1, 2))] = chance.choice(alphabet)
+        altered = "".join(letters)
+        if altered == token:
+            continue
+        tried += 1
+        answer = client.get(f"/t/c/{altered}")
+        seen.add(answer.status_code)
+        assert "Location" not in answer.headers or answer.status_code == 308, altered
+    assert seen <= {404, 308}, seen
+    assert _noted() == []
+    assert client.get(f"/t/c/{token}").status_code == 302
 
 
 def test_the_hidden_link_does_no_harm(client: FlaskClient) -> None:

@@ -14,21 +14,26 @@ from pathlib import Path
 import pytest
 import standardwebhooks
 
-from gateway import clock
+from gateway import clock, config, errors
+from gateway.dns import resolver as dns
 from gateway.services import (
     domains,
     ledger,
     webhook_calls,
+    webhook_changes,
     webhook_claims,
     webhook_results,
     webhook_words,
     webhooks,
 )
+from models.delivery import Lane
 from models.vocabulary import EventKind
 from models.webhook import Webhook, WebhookAttempt
 from tests import cast
 from tests.conftest import use_settings
 from tests.gateway.services.webhook_world import Hands, happen, hook, message, states, told
+from tests.gateway.transports.test_http_call import NOWHERE
+from tests.peers.dns_server import DnsServer
 from tests.peers.http_sink import Answer, HttpSink
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -302,6 +307,46 @@ def test_a_network_that_became_private_is_not_called(who: cast.Sender, sink: Htt
     (attempt,) = WebhookAttempt.select()
     assert attempt.code is None
     assert "public" in attempt.error
+
+
+def test_no_private_address_is_saved_or_called(
+    who: cast.Sender, sink: HttpSink, tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the very functions that save and call: what slips past the one must not get past the other."""
+    use_settings(tmp_path, WEBHOOK_ALLOW="")
+    for host in NOWHERE:
+        with pytest.raises(errors.PrivateUrl):
+            webhooks.add(caller=who.owner, domain_id=who.domain.id, event="all", url=f"http://{host}:{sink.port}/")
+    assert Webhook.select().count() == 0
+    saved = webhooks.add(caller=who.owner, domain_id=who.domain.id, event="delivered", url="http://8.8.8.8/")
+    for host in NOWHERE:
+        with pytest.raises(errors.PrivateUrl):
+            webhook_changes.update(caller=who.owner, webhook_id=saved.id, url=f"http://{host}/")
+        Webhook.update(url=f"http://{host}:{sink.port}/", strikes=0, busy_until_ms=0).execute()
+        Lane.update(paused_until_ms=0).execute()
+        happen(who, message(who)[0], EventKind.DELIVERED)
+        assert webhooks.drain(5) >= 1, host
+        hands.pass_s(120)
+    assert sink.requests == []
+    attempts = list(WebhookAttempt.select())
+    assert len(attempts) >= len(NOWHERE)
+    assert all(attempt.code is None and "public" in attempt.error for attempt in attempts)
+
+
+def test_a_name_that_turns_private_between_save_and_call_is_not_called(
+    who: cast.Sender, sink: HttpSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_settings(tmp_path, WEBHOOK_ALLOW="")
+    with DnsServer() as zone:
+        monkeypatch.setattr(dns, "_used", dns.Resolver((config.Address("127.0.0.1", zone.port),), lifetime=1.0))
+        zone.add("rebind.test", "A", "8.8.8.8")
+        hook(who, f"http://rebind.test:{sink.port}/")
+        zone.set("rebind.test", "A", "127.0.0.1")
+        happen(who, message(who)[0], EventKind.DELIVERED)
+        assert webhooks.drain(5) == 1
+    assert sink.requests == []
+    (attempt,) = WebhookAttempt.select()
+    assert attempt.code is None and "public" in attempt.error
 
 
 def test_a_thousand_events_of_many_messages_all_arrive_once_in_order(who: cast.Sender, sink: HttpSink) -> None:
