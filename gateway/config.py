@@ -180,6 +180,10 @@ class Source:
     hostname: str = ""  # empty: that of the settings
 
 
+def _zones(text: str) -> tuple[str, ...]:
+    return tuple(_hostname(part) for part in text.split(",") if part.strip())
+
+
 def _sources(text: str) -> tuple[Source, ...]:
     found = []
     for part in text.split(","):
@@ -234,6 +238,8 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
         "auto or off: TLSA records of exchangers count where DNS names only resolvers on loopback, or DNS_TRUSTED is 1",
     ),
+    Setting("DNSBL_ZONES", "", _zones, "blocklists that are asked about the source addresses: zone,zone"),
+    Setting("DNSBL_DOMAIN_ZONES", "", _zones, "blocklists that are asked about sender domains: zone,zone"),
     Setting("MTA_STS", "1", _boolean, "0: the MTA-STS policies of recipients' domains are not asked for"),
     Setting(
         "SOURCE_ADDRESSES",
@@ -352,6 +358,8 @@ class Settings:
     dane: str
     mta_sts: bool
     source_addresses: tuple[Source, ...]
+    dnsbl_zones: tuple[str, ...]
+    dnsbl_domain_zones: tuple[str, ...]
     delivery: str
     simulator_domain: str
     tracking_tls_port: int

@@ -17,6 +17,7 @@ from models.campaign import Campaign, Tally
 from models.clearance import Clearance
 from models.delivery import Attempt, CapturedMail, Delivery, Lane
 from models.domain import DkimKey, SenderDomain
+from models.domain_health import DomainHealth, DomainHealthPast
 from models.event import Counter, Event, Facet, Mx, Reply
 from models.inbound_mail import InboundMail, InboundMailPart
 from models.list_import import ListImport, ListImportError, ListImportPart
@@ -71,6 +72,8 @@ DURABLE = (
     Counter,
     Delivery,
     DkimKey,
+    DomainHealth,
+    DomainHealthPast,
     Engagement,
     Enrolment,
     Erasure,
@@ -161,6 +164,8 @@ __all__ = [
     "Delivery",
     "DestinationMinute",
     "DkimKey",
+    "DomainHealth",
+    "DomainHealthPast",
     "Engagement",
     "Enrolment",
     "Erasure",

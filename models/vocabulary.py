@@ -98,6 +98,7 @@ class NoticeKind(StrEnum):
     DOMAIN_DISABLED = "domain.disabled"  # it sends nothing new until its records are verified again
     DOMAIN_RECORDS_DRIFTED = "domain.records_drifted"  # records that were in DNS are missing or changed
     DOMAIN_RECORDS_RESTORED = "domain.records_restored"  # they are there again
+    DOMAIN_HEALTH_CHANGED = "domain.health_changed"  # parts of its health got worse or better
     DKIM_ROTATION_STARTED = "dkim.rotation_started"  # new keys wait for their records
     DKIM_ROTATION_CANCELED = "dkim.rotation_canceled"  # they were taken back
     DKIM_SEEN = "dkim.seen"  # the record of a key that waited is in DNS

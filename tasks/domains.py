@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from gateway import jobs
-from gateway.services import rechecks as service
+from gateway.services import domain_health, rechecks
 from tasks.app import app, task_name
 from tasks.drains import Drain
 
-_drain = Drain(jobs.DOMAINS, service.run)
+
+def _work(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    rechecks.run(seconds)
+    domain_health.run(end - time.monotonic())
+
+
+_drain = Drain(jobs.DOMAINS, _work)
 
 
 @app.task(name=task_name(jobs.DOMAINS))

@@ -32,6 +32,7 @@ ANSWERS: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/sequences/:sequenceId/enroll"): {"enrolled", "skipped", "enrollmentIds"},
     ("PATCH", "/v1/sequences/:sequenceId"): {"id", "status"},
     ("DELETE", "/v1/sequences/:sequenceId"): {"id", "status", "cancelledEnrollments"},
+    ("GET", "/v1/domain-health"): {"domain", "score", "spf", "dkim", "dmarc", "mx", "blacklist"},
     ("GET", "/v1/bounces"): {"sent", "delivered", "bounced", "failed", "opened", "clicked", "replied"},
     ("GET", "/v1/suppressions"): {"domain", "total", "hasMore", "items"},
     ("GET", "/v1/campaign-stats"): {"openRate", "clickRate", "replyRate", "bounceRate"},

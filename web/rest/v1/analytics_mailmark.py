@@ -65,7 +65,7 @@ class _Campaigns(fields.Params):
 def list_bounces(caller: Caller, params: dict[str, Any]) -> Any:
     """A list of these for a key of all domains."""
     found = reach.totals(caller=caller, name=params["domain"], days=params["days"])
-    return _one_or_all(caller, [_bounces(one, params["days"]) for one in found])
+    return one_or_all(caller, [_bounces(one, params["days"]) for one in found])
 
 
 @operation(
@@ -81,7 +81,7 @@ def list_bounces(caller: Caller, params: dict[str, Any]) -> Any:
 def list_unsubscribed(caller: Caller, params: dict[str, Any]) -> Any:
     """A list of these for a key of all domains."""
     found = reach.left(caller=caller, name=params["domain"], after_ms=params["after"], count=params["limit"])
-    return _one_or_all(caller, [_left(page) for page in found])
+    return one_or_all(caller, [_left(page) for page in found])
 
 
 @operation(
@@ -106,7 +106,7 @@ def list_campaign_stats(caller: Caller, params: dict[str, Any]) -> list[Any]:
     return [_campaign(one) for one in found]
 
 
-def _one_or_all(caller: Caller, found: list[dict[str, Any]]) -> Any:
+def one_or_all(caller: Caller, found: list[dict[str, Any]]) -> Any:
     return found if caller.domain_id is None or len(found) > 1 else found[0]
 
 
