@@ -12,6 +12,8 @@ from gateway.transports.provider import MEGABYTE, REFERENCE, Check, Means, Parce
 from gateway.transports.provider_fields import Fields
 
 _ENDPOINTS = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
+_GREETING = b"Mailgun Magnificent API"
+"""What it answers with 200 where there is no such path: a wrong domain or endpoint."""
 
 
 class Mailgun(Provider):
@@ -38,6 +40,8 @@ class Mailgun(Provider):
         return id_.strip("<>") if isinstance(id_, str) and id_ else None
 
     def refusal(self, answer: Answer, parcel: Parcel) -> Means | None:
+        if _GREETING in answer.body:
+            return Means.OURS
         said = self.said(answer).lower()
         if answer.status == 400 and ("'to' parameter is not a valid" in said or "to parameter is not a valid" in said):
             return Means.RECIPIENT

@@ -192,7 +192,8 @@ class ProviderConnection:
         if 200 <= answer.status < 300:
             id_ = provider.taken(answer)
             if id_ is None:
-                return _means(Means.DOUBT, f"HTTP {answer.status} is no answer of {provider.kind}", "4.5.0")
+                means = provider.refusal(answer, parcel) or Means.DOUBT
+                return _means(means, f"HTTP {answer.status} is no answer of {provider.kind}", _ENHANCED[means])
             result = Result.HANDED_OVER if provider.reports else Result.DELIVERED
             return Outcome(result, None, "", _CONTROLS.sub(" ", f"HTTP {answer.status}, id {id_}")[:_SAID].strip())
         means = provider.refusal(answer, parcel) or _by_status(answer.status)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import orjson
 import requests
 
+from gateway.mail import headers
 from gateway.mail.address import format_mailbox
-from gateway.mail.draft import Attachment
+from gateway.mail.draft import Attachment, Mailbox
 from gateway.mail.structured import unsupported
 from gateway.transports.http_line import Answer
 from gateway.transports.provider import MEGABYTE, REFERENCE, Check, Means, Parcel, Provider, json_of, text_of
@@ -18,6 +20,7 @@ from gateway.transports.structured_send import opened
 
 _BASE = "https://api.resend.com"
 _QUOTA = frozenset({"rate_limit_exceeded", "daily_quota_exceeded", "monthly_quota_exceeded"})
+_SPECIALS = re.compile(r"[,;:<>()\[\]@\\\"]")  # of RFC 5322, but for the dot
 _RESTRICTED = "restricted_api_key"
 
 
@@ -34,8 +37,8 @@ class Resend(Provider):
     def request(self, parcel: Parcel) -> requests.Request:
         found = opened(parcel)
         body: dict[str, Any] = {
-            "from": format_mailbox(found.sender),
-            "to": [format_mailbox(box) for box in found.to] or [parcel.rcpt],
+            "from": _sender(found.sender),
+            "to": [_box(box) for box in found.to] or [parcel.rcpt],
             "subject": found.subject,
             "tags": [{"name": REFERENCE, "value": parcel.token}],
             # Left out, it would be made of the HTML.
@@ -46,16 +49,13 @@ class Resend(Provider):
         if found.html is not None:
             body["html"] = found.html
         if found.reply_to:
-            body["reply_to"] = [format_mailbox(box) for box in found.reply_to]
+            body["reply_to"] = [_box(box) for box in found.reply_to]
         if found.headers:
             body["headers"] = dict(found.headers)
         if found.attachments:
             body["attachments"] = [_attachment(part) for part in found.attachments]
-        headers = self._headers | {
-            "Content-Type": "application/json",
-            "Idempotency-Key": f"{REFERENCE}/{parcel.token}",
-        }
-        return requests.Request("POST", "/emails", headers=headers, data=orjson.dumps(body))
+        said = {"Content-Type": "application/json", "Idempotency-Key": f"{REFERENCE}/{parcel.token}"}
+        return requests.Request("POST", "/emails", headers=self._headers | said, data=orjson.dumps(body))
 
     def taken(self, answer: Answer) -> str | None:
         found = json_of(answer)
@@ -72,9 +72,9 @@ class Resend(Provider):
             return Means.QUOTA
         if answer.status in (400, 422) and "`to`" in said:
             return Means.RECIPIENT
-        if "api key" in said.lower() or word in ("invalid_from_address", "invalid_access") or "`from`" in said:
-            return Means.OURS
-        return None
+        if word == "security_error":  # characters that it does not take in a field
+            return Means.UNFIT
+        return Means.OURS if "api key" in said.lower() or word == "invalid_access" else None
 
     def said(self, answer: Answer) -> str:
         return text_of(answer, "message")
@@ -88,6 +88,22 @@ class Resend(Provider):
         if text_of(answer, "name") == _RESTRICTED:
             return Check(True, "the key is good and may only send")
         return Check(False, f"HTTP {answer.status}: {self.said(answer)}"[:500])
+
+
+def _sender(box: Mailbox) -> str:
+    """In From it takes neither encoded words nor quotes: the name stands as it is, unless that needs quotes."""
+    if not box.name:
+        return box.email
+    if _SPECIALS.search(box.name):
+        unsupported(f"a sender whose name has {_SPECIALS.findall(box.name)[0]}")
+    return f"{box.name} <{box.email}>"
+
+
+def _box(box: Mailbox) -> str:
+    """Elsewhere encoded words are taken, and quotes are not."""
+    if _SPECIALS.search(box.name) or "." in box.name:
+        return f"{' '.join(headers.encoded_words(box.name))} <{box.email}>"
+    return format_mailbox(box)
 
 
 def _attachment(part: Attachment) -> dict[str, str]:

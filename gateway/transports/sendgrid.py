@@ -39,7 +39,7 @@ class Sendgrid(Provider):
         if any(text == "" for _, text in contents):
             unsupported("an empty text")
         body: dict[str, Any] = {
-            "personalizations": [{"to": [_box(found.to[0] if found.to else Mailbox(parcel.rcpt))]}],
+            "personalizations": [{"to": [_recipient(found.to[0] if found.to else Mailbox(parcel.rcpt))]}],
             "from": _box(found.sender),
             "subject": found.subject,
             "content": [{"type": kind, "value": text} for kind, text in contents if text is not None],
@@ -95,6 +95,15 @@ class Sendgrid(Provider):
 
 def _box(box: Mailbox) -> dict[str, str]:
     return {"email": box.email, "name": box.name} if box.name else {"email": box.email}
+
+
+def _recipient(box: Mailbox) -> dict[str, str]:
+    """Of recipients, and of nobody else, names with a comma or semicolon are taken apart unless they are quoted."""
+    made = _box(box)
+    if "," in box.name or ";" in box.name:
+        escaped = box.name.replace("\\", "\\\\").replace('"', '\\"')
+        made["name"] = f'"{escaped}"'
+    return made
 
 
 def _attachment(part: Attachment) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import requests
 
+from gateway.mail.sevenbit import sevenbit
 from gateway.transports.http_line import Answer
 from gateway.transports.provider import MEGABYTE, REFERENCE, Check, Means, Parcel, Provider, json_of, text_of
 from gateway.transports.provider_fields import Fields
@@ -27,7 +28,10 @@ _OURS_TO_SIGN = b"DKIM-Signature:"
 
 
 class Ses(Provider):
-    """Our own DKIM signature stays behind: SES writes Date and Message-ID anew, and signs for the identity itself."""
+    """Our own DKIM signature stays behind: SES writes Date and Message-ID anew, and signs for the identity itself.
+
+    It takes ASCII only, so 8-bit parts are encoded.
+    """
 
     kind = "ses"
     largest = 40 * MEGABYTE * 3 // 4
@@ -49,7 +53,7 @@ class Ses(Provider):
 
     def request(self, parcel: Parcel) -> requests.Request:
         body: dict[str, Any] = {
-            "Content": {"Raw": {"Data": base64.b64encode(unsigned(parcel.message)).decode("ascii")}},
+            "Content": {"Raw": {"Data": base64.b64encode(sevenbit(unsigned(parcel.message))).decode("ascii")}},
             "Destination": {"ToAddresses": [parcel.rcpt]},
             "EmailTags": [{"Name": REFERENCE, "Value": parcel.token}],
         }

@@ -127,6 +127,8 @@ class SesApi(ProviderApi):
         body = orjson.loads(request.body)
         to = body["Destination"]["ToAddresses"]
         raw = base64.b64decode(body["Content"]["Raw"]["Data"], validate=True)
+        if not raw.isascii():
+            return self._error(400, "BadRequestException", "the message is not ASCII")
         for tag in body["EmailTags"]:
             for text in tag.values():
                 if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text):
@@ -211,6 +213,9 @@ class SendgridApi(ProviderApi):
             for n, box in enumerate(one["to"]):
                 if box["email"] in self.refused or not _ADDRESS.fullmatch(box["email"]):
                     return self._error(400, f"personalizations.{at}.to.{n}.email", "Does not contain a valid address.")
+                name = box.get("name", "")
+                if ("," in name or ";" in name) and not name.startswith('"'):
+                    return self._error(400, f"personalizations.{at}.to", "the name would be taken apart")
         if not body.get("subject"):
             return self._error(400, "subject", "The subject is required.")
         kinds = [part["type"] for part in body["content"]]
@@ -235,7 +240,9 @@ class SendgridApi(ProviderApi):
             reference=args["commandpost"],
             sender=_shown(sender),
             subject=body["subject"],
-            to=[(box.get("name", ""), box["email"]) for one in body["personalizations"] for box in one["to"]],
+            to=[
+                (_unquoted(box.get("name", "")), box["email"]) for one in body["personalizations"] for box in one["to"]
+            ],
             text=texts.get("text/plain"),
             html=texts.get("text/html"),
             headers=headers,
@@ -254,6 +261,11 @@ class SendgridApi(ProviderApi):
     @staticmethod
     def _error(status: int, where: str | None, text: str) -> Answer:
         return said(status, {"errors": [{"message": text, "field": where, "help": None}]})
+
+
+def _unquoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] == name[-1] == '"'
+    return re.sub(r"\\(.)", r"\1", name[1:-1]) if quoted else name
 
 
 def _shown(box: dict[str, str]) -> str:
@@ -293,6 +305,12 @@ class ResendApi(ProviderApi):
         body = orjson.loads(request.body)
         if not 1 <= len(body["to"]) <= 50:
             return self._error(422, "validation_error", "Invalid `to` field.")
+        if '"' in body["from"]:
+            return self._error(422, "validation_error", "Invalid `from` field.")
+        if "=?" in body["from"]:
+            return self._error(451, "security_error", "The email payload contain invalid characters")
+        if any('"' in text for text in [*body["to"], *body.get("reply_to", [])]):
+            return self._error(422, "validation_error", "Invalid `to` field.")
         boxes = getaddresses(body["to"])
         for _, address in boxes:
             if address in self.refused or not _ADDRESS.fullmatch(address):
@@ -310,7 +328,7 @@ class ResendApi(ProviderApi):
             text=body["text"] or None,
             html=body.get("html"),
             headers=body.get("headers", {}),
-            reply_to=body.get("reply_to", []),
+            reply_to=[decoded(text) for text in body.get("reply_to", [])],
             attachments=[
                 (
                     part["filename"], part["content_type"], base64.b64decode(part["content"], validate=True),

@@ -264,7 +264,7 @@ class Resend:
                 {
                     "bounce": {
                         "type": more.get("type", "Permanent"), "subType": more.get("subtype", "General"),
-                        "message": more.get("reply", "550 5.1.1 user unknown"),
+                        "message": more.get("reply", "550 5.1.1 user unknown"), "diagnosticCode": more.get("codes", []),
                     }
                 },
             ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+import time_machine
 from flask.testing import FlaskClient
 
 import models
@@ -30,8 +31,8 @@ from gateway.services import (
 )  # fmt: skip
 from gateway.services.outcomes import Done
 from gateway.services.sending_servers import SendingServer
-from gateway.transports.hooks import sendgrid, sns
-from gateway.transports.hooks.report import BadSignature, Call
+from gateway.transports.hooks import resend, sendgrid, sns
+from gateway.transports.hooks.report import BadSignature, Call, Unreadable
 from gateway.transports.outcome import Outcome, Result
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
@@ -553,6 +554,38 @@ class TestSendgrid:
         told.post(told.peer.signed([event]))
         assert told.delivery.state == DeliveryState.BOUNCED and models.Suppression.select().count() == 1
 
+    @pytest.mark.parametrize(
+        "reason", ["Invalid SMTPAPI header", "Spam Reporting Address", "Recipient List over Package Quota"]
+    )
+    def test_other_reasons_to_drop_one_suppress_nobody(self, client: FlaskClient, reason: str) -> None:
+        told = world(Sendgrid(), client)
+        told.post(told.peer.signed([told.peer.event("failed", told.token) | {"reason": reason}]))
+        assert told.delivery.state == DeliveryState.FAILED and models.Suppression.select().count() == 0
+
+    def test_one_whose_time_ran_out(self, client: FlaskClient) -> None:
+        told = world(Sendgrid(), client)
+        event = told.peer.event("bounced", told.token) | {
+            "type": "expired",
+            "reason": "unable to get mx info",
+            "status": "",
+        }
+        told.post(told.peer.signed([event]))
+        assert told.delivery.state == DeliveryState.FAILED
+
+    def test_the_vendor_s_own_sample_is_believed(self) -> None:
+        """Key, time and signature with which its libraries are tested; its body is no list."""
+        key = (
+            "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZ"
+            "FceEu/1FwCM/QmGUhA=="
+        )
+        signature = "MEUCIQCtIHJeH93Y+qpYeWrySphQgpNGNr/U+UyUlBkU6n7RAwIgJTz2C+8a8xonZGi6BpSzoQsbVRamr2nlxFDWYNH2j/0="
+        body = b'{"category":"example_payload","event":"test_event","message_id":"message_id"}'
+        call = Call({sendgrid.SIGNATURE: signature, sendgrid.TIMESTAMP: "1588788367"}, body)
+        with time_machine.travel(1588788400, tick=False), pytest.raises(Unreadable):
+            sendgrid.read(call, {}, {"verification_key": key}, None)  # type: ignore[arg-type]
+        with pytest.raises(BadSignature):  # today it is too old
+            sendgrid.read(call, {}, {"verification_key": key}, None)  # type: ignore[arg-type]
+
     def test_too_much_at_once(self, client: FlaskClient) -> None:
         told = world(Sendgrid(), client)
         assert told.post(({}, b"x" * (provider_hooks.SIZE + 1))).status_code == 413
@@ -565,6 +598,31 @@ class TestSendgrid:
                 sendgrid.read(
                     Call({k.lower(): v for k, v in call[0].items()}, call[1]), {}, {"verification_key": key}, None
                 )  # type: ignore[arg-type]
+
+
+class TestResend:
+    def test_the_specification_s_own_sample_is_believed(self) -> None:
+        headers = {
+            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp": "1614265330",
+            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        }  # fmt: skip
+        secret = {"signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+        call = Call(headers, b'{"test": 2432232314}')
+        with time_machine.travel(1614265400, tick=False):
+            batch = resend.read(call, {}, secret, None)  # type: ignore[arg-type]
+            assert [report.kind for report in batch.reports] == [None]
+            forged = Call(headers, b'{"test": 2432232315}')
+            with pytest.raises(BadSignature):
+                resend.read(forged, {}, secret, None)  # type: ignore[arg-type]
+
+    def test_the_remote_s_own_words_go_before_the_provider_s(self, client: FlaskClient) -> None:
+        told = world(Resend(), client)
+        headers, body = told.peer.call(
+            "bounced", told.token, reply="it bounced", codes=["smtp; 550 5.1.1 no such user"]
+        )
+        told.post((headers, body))
+        data = orjson.loads(told.events()[0].data)
+        assert (data["enhanced"], data["category"]) == ("5.1.1", "recipient")
 
 
 class TestDoctor:

@@ -76,7 +76,8 @@ def _report(event: dict[str, Any], raw: bytes) -> Report:
         if word == "complained":
             fields = {"feedback": "abuse"}
     return Report(
-        id=text(event, "id"),
+        # Alone it is unique within a day only.
+        id=f"{text(event, 'id')}@{event.get('timestamp')}",
         type=word[:64],
         kind=kind,
         token=token(event.get("user-variables")),

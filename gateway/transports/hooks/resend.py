@@ -113,8 +113,12 @@ def _bounced(word: str, data: dict[str, Any]) -> tuple[EventKind, dict[str, Any]
         words = text(data, "suppressed", "message") or "on the provider's suppression list"
         return EventKind.BOUNCED, {"reply": words, "category": classify.RECIPIENT, "class_": PERMANENT}
     subtype = text(data, "bounce", "subType")
-    fields = refusal(text(data, "bounce", "message") or subtype, fallback=_SUBTYPES.get(subtype, ""))
-    if subtype in _SUBTYPES:
+    bounce = data.get("bounce")
+    codes = bounce.get("diagnosticCode") if isinstance(bounce, dict) else None
+    said = str(codes[0]).removeprefix("smtp;").strip() if isinstance(codes, list) and codes else ""
+    words = said or text(data, "bounce", "message") or subtype
+    fields = refusal(words, fallback=_SUBTYPES.get(subtype, ""))
+    if not said and subtype in _SUBTYPES:
         fields["category"] = _SUBTYPES[subtype]
     class_ = {"Permanent": PERMANENT, "Transient": TRANSIENT}.get(text(data, "bounce", "type"), UNDETERMINED)
     return (EventKind.FAILED if class_ == TRANSIENT else EventKind.BOUNCED), fields | {"class_": class_}

@@ -57,7 +57,7 @@ _CLASSES = {
     "Frequency/Volume": classify.POLICY,
     "Technical": classify.NETWORK,
 }
-_DEAD = ("bounced address", "invalid")
+_DEAD = ("bounced address", "invalid", "invalid address")
 """Reasons to drop a message that say the address is dead."""
 
 
@@ -100,10 +100,12 @@ def _report(event: dict[str, Any]) -> Report:
         fallback = _CLASSES.get(text(event, "bounce_classification"), "")
         fields = refusal(words, enhanced=event.get("status"), fallback=fallback)
     if word == "bounce":
-        fields["class_"] = TRANSIENT if text(event, "type") == "blocked" else PERMANENT
+        fields["class_"] = TRANSIENT if text(event, "type") in ("blocked", "expired") else PERMANENT
+        if text(event, "type") == "expired":
+            kind = EventKind.FAILED
     elif word == "dropped":
         fields |= {"code": None, "enhanced": "", "category": classify.OURS, "class_": PERMANENT}
-        if words.lower().startswith(_DEAD):
+        if words.strip().lower() in _DEAD:
             kind = EventKind.BOUNCED
             fields["category"] = classify.RECIPIENT
     elif word == "delivered":

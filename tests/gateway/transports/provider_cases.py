@@ -122,7 +122,7 @@ class ProviderCases:
 
     def test_subject_and_names_beyond_ascii(self, api: ProviderApi) -> None:
         subject = "Überraschung: 花 und Größe " * 5
-        name = "Zoë, die Größte, deren Name nicht auf eine Zeile paßt: Кириллица"
+        name = "Zoë die Größte deren Name nicht auf eine Zeile paßt mit Кириллица und mehr"
         content = message(
             subject=subject, sender=Mailbox("hello@shop.test", name), to=[Mailbox("jane@friends.test", "Jané")],
             text="Grüße\n", html="<p>Grüße – 花</p>\n",
@@ -132,6 +132,20 @@ class ProviderCases:
         assert (taken.subject, taken.sender) == (subject.strip(), f"{name} <hello@shop.test>")
         assert taken.to == [("Jané", "jane@friends.test")]
         assert (taken.text, taken.html) == ("Grüße\n", "<p>Grüße – 花</p>\n")
+
+    @pytest.mark.parametrize("name", ['Doe, Jane; the "First"', "Zoë, née Doe", "J. Doe Inc."])
+    def test_names_with_commas_quotes_and_dots(self, api: ProviderApi, name: str) -> None:
+        content = message(
+            to=[Mailbox("jane@friends.test", name)],
+            sender=Mailbox("hello@shop.test", "Shop Inc."),
+            reply_to=[Mailbox("desk@shop.test", name)],
+        )
+        assert self.send(self.build(api.url), content).taken
+        taken = api.taken[0]
+        assert (taken.to, taken.sender.replace('"', "")) == (
+            [(name, "jane@friends.test")], "Shop Inc. <hello@shop.test>"
+        )  # fmt: skip
+        assert taken.reply_to[0].replace("\\", "").replace('"', "") == f"{name} <desk@shop.test>".replace('"', "")
 
     def test_attachments_and_inline_images(self, api: ProviderApi) -> None:
         parts = [

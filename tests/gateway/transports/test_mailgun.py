@@ -31,6 +31,7 @@ class TestMailgun(ProviderCases):
             said(403, {"message": "Domain shop.test is not allowed to send: the account is disabled"}),
             said(400, {"message": "The domain is unverified and requires DNS configuration; not verified"}),
             Answer(402, b"Request failed"),
+            Answer(200, b"Mailgun Magnificent API"),
         ],
     )
     def test_errors_about_the_account(self, api: ProviderApi, answer: Answer) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from gateway.mail.attachments import attachment
+from gateway.mail.draft import Mailbox
 from gateway.transports.outcome import Result
 from tests.gateway.transports.provider_cases import ProviderCases, message
 from tests.peers.provider_api import KEY, ProviderApi, ResendApi, said
@@ -44,7 +45,6 @@ class TestResend(ProviderCases):
             (403, "validation_error", "The shop.test domain is not verified.", "ours"),
             (403, "invalid_api_key", "API key is invalid", "ours"),
             (400, "validation_error", "API key is invalid", "ours"),
-            (422, "invalid_from_address", "Invalid `from` field.", "ours"),
             (429, "daily_quota_exceeded", "You have reached your daily email sending quota.", "policy"),
             (429, "monthly_quota_exceeded", "You have reached your monthly quota.", "policy"),
         ],
@@ -53,6 +53,23 @@ class TestResend(ProviderCases):
         api.script(api.path, said(status, {"statusCode": status, "name": name, "message": text}))
         outcome = self.send(self.build(api.url), message())
         assert (outcome.result, outcome.category, outcome.ours_to_move) == (Result.DEFERRED, category, True)
+
+    @pytest.mark.parametrize(
+        ("status", "name", "text"),
+        [
+            (451, "security_error", "The email payload contain invalid characters"),
+            (422, "invalid_from_address", "Invalid `from` field."),
+            (422, "missing_required_field", "Missing `subject` field."),
+        ],
+    )
+    def test_what_it_never_takes_is_not_tried_again(self, api: ProviderApi, status: int, name: str, text: str) -> None:
+        api.script(api.path, said(status, {"statusCode": status, "name": name, "message": text}))
+        outcome = self.send(self.build(api.url), message())
+        assert (outcome.result, outcome.category, outcome.ours_to_move) == (Result.BOUNCED, "ours", True)
+
+    def test_a_sender_s_name_that_needs_quotes(self, api: ProviderApi) -> None:
+        outcome = self.send(self.build(api.url), message(sender=Mailbox("hello@shop.test", "Shop, The")))
+        self.is_unfit(outcome, "name has ,", api)
 
     def test_without_a_text_none_is_made_of_the_html(self, api: ProviderApi) -> None:
         assert self.send(self.build(api.url), message(text=None)).taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,32 @@ class TestSes(ProviderCases):
 
     def check_signature(self, raw: bytes, signed: bytes, content: bytes) -> None:
         assert raw == content and raw != signed
+
+    def test_eight_bit_parts_are_encoded(self, api: ProviderApi) -> None:
+        head = b"From: hello@shop.test\r\nTo: jane@friends.test\r\nSubject: x\r\n"
+        content = (
+            "Content-Type: multipart/mixed; boundary=x\r\nContent-Transfer-Encoding: 8bit\r\n\r\nÜber allem\r\n"
+            "--x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße = 花\r\n"
+            "--x\r\nContent-Type: application/x-own; name=a.bin\r\n\r\nrohe Bytes: ÿ\r\n"
+            "--x\r\nContent-Type: text/plain\r\n\r\nplain\r\n--x--\r\n"
+        ).encode()
+        assert self.send(self.build(api.url), head + content).taken
+        taken = api.taken[0]
+        assert "plain" in (taken.text or "") and taken.attachments == [
+            ("a.bin", "application/x-own", "rohe Bytes: ÿ".encode(), "")
+        ]
+        parts = list(email.message_from_bytes(taken.raw).walk())
+        assert parts[1].get_payload(decode=True) == "Grüße = 花".encode()
+        assert [part["Content-Transfer-Encoding"] for part in parts] == ["7bit", "quoted-printable", "base64", None]
+
+    def test_eight_bit_fields_and_signed_parts_are_refused(self, api: ProviderApi) -> None:
+        for content in (
+            "X-Any: ü\r\n\r\nhi",
+            "Content-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\nü\r\n--x--\r\n",
+        ):
+            outcome = self.send(self.build(api.url), b"From: hello@shop.test\r\n" + content.encode())
+            assert (outcome.result, outcome.ours_to_move) == (Result.BOUNCED, True)
+        assert api.requests == []
 
     def test_the_configuration_set_is_named(self, api: ProviderApi) -> None:
         self.send(self.build(api.url), message())
