@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway import config, ids
 from models import database as db
-from web import audit, cors, errors, health, hooks, metrics, openapi, rates, rest, tls, tracking, unsubscribe
+from web import audit, confirm, cors, errors, health, hooks, metrics, openapi, rates, rest, tls, tracking, unsubscribe
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 
@@ -65,6 +65,7 @@ def create_app() -> Flask:
     app.register_blueprint(tracking.blueprint)
     app.register_blueprint(tls.blueprint)
     app.register_blueprint(unsubscribe.blueprint)
+    app.register_blueprint(confirm.blueprint)
     for blueprint in rest.blueprints():
         app.register_blueprint(blueprint)
     return app

@@ -486,7 +486,16 @@ def confirm(*, list_id: int, subscriber_id: int, address: str) -> bool:
         )
         if not found or found[0][1] not in (_PENDING, _ACTIVE):
             return False
-        _move_in(tx, int(found[0][0]), list_id, subscriber_id, _ACTIVE)
+        account_id = int(found[0][0])
+        # They ask for it themselves: that they once wanted no more of this list holds no longer.
+        suppressions.remove(
+            tx,
+            account_id=account_id,
+            domain_id=suppressions.list_scope(list_id),
+            address=address,
+            reason=suppressions.UNSUBSCRIBE,
+        )
+        _move_in(tx, account_id, list_id, subscriber_id, _ACTIVE)
         return True
 
     return db.in_transaction(work)
