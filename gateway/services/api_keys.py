@@ -73,6 +73,7 @@ def add(
     strict: bool = False,
     service: str = "",
     expires_ms: int | None = None,
+    surface: str = SURFACE,
 ) -> Made:
     """Make a key of the account; without scopes and domains it may do what the caller may.
 
@@ -91,7 +92,7 @@ def add(
             account_id=caller.account_id,
             domain_id=domain_ids[0] if len(domain_ids) == 1 else None,
             domain_ids=domain_ids if len(domain_ids) > 1 else (),
-            surface=SURFACE,
+            surface=surface,
             scopes=wanted,
             live=live,
             strict=strict,
@@ -230,6 +231,12 @@ def rotate(*, caller: Caller, key_id: str, overlap_hours: int) -> tuple[Made, Ke
     identity.forget()
     new, old = _view([ApiKey.get_by_id(number) for number in numbers])
     return Made(new, found[-1]), old
+
+
+def rotate_own(*, caller: Caller, overlap_hours: int) -> tuple[Made, Key]:
+    """`rotate` for the key that asks."""
+    row = ApiKey.get_by_id(caller.key_id)
+    return rotate(caller=caller, key_id=str(row.uuid), overlap_hours=overlap_hours)
 
 
 def status_of(row: ApiKey) -> str:

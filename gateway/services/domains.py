@@ -147,6 +147,14 @@ def find_by_uuid(*, caller: Caller, uuid: UUID) -> SenderDomain:
     return domain
 
 
+def find_public(*, caller: Caller, domain_id: str) -> SenderDomain:
+    """The caller's domain by its UUID or as `dom_…`; raises `NotFound`."""
+    uuid = ids.uuid_of("dom", domain_id)
+    if uuid is None:
+        raise errors.NotFound("There is no such sender domain.", what="domain")
+    return find_by_uuid(caller=caller, uuid=uuid)
+
+
 def narrowed(*, caller: Caller, name: str) -> Caller:
     """A caller of several domains as one of that domain alone; raises `NotFound`."""
     return replace(caller, domain_id=find_by_name(caller=caller, name=name).id, domain_ids=())

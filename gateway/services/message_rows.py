@@ -39,15 +39,21 @@ class MessageRow:
 
 
 def find(*, caller: Caller, message_id: str) -> MessageRow:
-    """The caller's message with that UUID, also written as a Message-ID or as `msg_…`.
+    """The caller's message with that UUID, also written as a Message-ID, as `msg_…` or as 24 hex digits.
 
     Raises `NotFound`, for a foreign one too.
     """
     text = message_id.strip().removeprefix("<").removesuffix(">").partition("@")[0]
-    uuid = ids.uuid_of("msg", text)
-    if uuid is None:
+    uuid, short = ids.uuid_of("msg", text), ids.range_of_short(text)
+    if uuid is not None:
+        found = db.rows(f"{SELECT} WHERE m.uuid = ? AND m.account_id = ?", (uuid.bytes, caller.account_id))
+    elif short is not None:
+        found = db.rows(
+            f"{SELECT} WHERE m.uuid BETWEEN ? AND ? AND SUBSTR(m.uuid, 11) = ? AND m.account_id = ?",
+            (*short, caller.account_id),
+        )
+    else:
         raise _absent()
-    found = db.rows(f"{SELECT} WHERE m.uuid = ? AND m.account_id = ?", (uuid.bytes, caller.account_id))
     if not found or not caller.covers(found[0][3]):
         raise _absent()
     return row(found[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import clock, errors, ids
+from gateway import clock, errors
 from gateway.services import domain_changes, domains, tracking_domains
 from gateway.services.identity import Caller
 from gateway.services.record_history import RecordState
@@ -105,12 +105,7 @@ def verify_customer_domain(caller: Caller, params: dict[str, Any], domain_id: st
 
 
 def find(caller: Caller, domain_id: str) -> SenderDomain:
-    """The caller's domain by its UUID; raises `NotFound`."""
-    uuid = ids.uuid_of("dom", domain_id)
-    found = next((domain for domain in domains.list_(caller=caller) if domain.uuid == uuid), None)
-    if uuid is None or found is None:
-        raise errors.NotFound("There is no such domain.", what="domain")
-    return found
+    return domains.find_public(caller=caller, domain_id=domain_id)
 
 
 def shown(domain: SenderDomain) -> dict[str, Any]:

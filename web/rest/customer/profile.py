@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import clock
-from gateway.services import domains, quotas, users, webhooks
+from gateway import clock, errors
+from gateway.services import api_keys, domains, quotas, users, webhooks
 from gateway.services.identity import Caller
 from gateway.services.webhook_words import MAILERLOGIC
+from web.rest import fields
 from web.rest.customer.operation import operation
 
+_OVERLAP_HOURS = 24
 _LIMITS = ("emails_minute", "emails_hour", "emails_day", "emails_month")
 
 
@@ -44,4 +46,27 @@ def get_profile(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
             "domains": len(domains.list_(caller=caller)),
             "webhooks": len(webhooks.list_surface(caller=caller, surface=MAILERLOGIC)),
         },
+    }
+
+
+class _Rotate(fields.Params):
+    overlap_hours = fields.Whole(
+        low=0, high=api_keys.OVERLAP_MOST, load_default=_OVERLAP_HOURS, doc="How long the old key works too"
+    )
+
+
+@operation(
+    "POST", "/profile/rotate-key", permission="write:keys", summary="A new API key in place of the one that asks",
+    params=_Rotate, status=201,
+    answer={"api_key": "…", "prefix": "mlk_live_abcd", "old_key_expires_at": "2026-01-24T10:00:00.000Z"},
+)  # fmt: skip
+def rotate_key(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """The new key is shown this once; the old one works until the overlap is over."""
+    if caller.key_id is None:
+        raise errors.NotAllowed("Only a key can be rotated.")
+    made, old = api_keys.rotate_own(caller=caller, overlap_hours=params["overlap_hours"])
+    return {
+        "api_key": made.text,
+        "prefix": made.key.prefix,
+        "old_key_expires_at": clock.rfc3339_ms(old.expires_ms) if old.expires_ms is not None else None,
     }

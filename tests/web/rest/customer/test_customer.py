@@ -234,6 +234,16 @@ class TestAccount:
         found = api("GET", "/profile")
         assert (found["plan"], found["usage"]["domains"]) == ("Unlimited", 1)
 
+    def test_a_key_is_rotated_with_an_overlap(self, api: Api, client: FlaskClient) -> None:
+        made = api("POST", "/profile/rotate-key", {"overlap_hours": 1}, status=201)
+        new = Api(client, made["api_key"])
+        assert new("GET", "/profile") == api("GET", "/profile")
+        assert made["old_key_expires_at"]
+        api("POST", "/profile/rotate-key", status=409)
+        last = new("POST", "/profile/rotate-key", {"overlap_hours": 0}, status=201)
+        new("GET", "/profile", status=401)
+        Api(client, last["api_key"])("GET", "/profile")
+
     def test_smtp_makes_a_login_and_shows_its_password(self, api: Api) -> None:
         made = api("GET", "/smtp")
         assert made["password"] and made["username"].endswith("@shop.test")
