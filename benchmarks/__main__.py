@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import scenarios, world
+from benchmarks import bulk, scenarios, world
 from tests.conftest import mysql_admin, mysql_url
 
-_SCENARIOS = ("sending", "accepting", "submitting", "webhooks")
+_SCENARIOS = ("sending", "accepting", "bulk", "submitting", "webhooks")
 
 
 @contextmanager
@@ -42,6 +42,9 @@ def _run(name: str, folder: Path, options: argparse.Namespace, **settings: str) 
         scenarios.sending(folder, options.messages, connections([10, 50]), **settings)
     elif name == "accepting":
         scenarios.accepting(folder, options.messages, connections([10, 16, 50]), **settings)
+    elif name == "bulk":
+        bulk.service(folder / "service", max(1, options.messages // bulk.SIZE * 10), **settings)
+        bulk.http(folder / "http", max(1, options.messages // bulk.SIZE * 10), connections([1, 2, 4]), **settings)
     elif name == "submitting":
         scenarios.submitting(folder, options.messages, connections([10, 50]), **settings)
     else:

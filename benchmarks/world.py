@@ -19,7 +19,7 @@ from tests.installation import ROOT, Installation
 LINE = "<p>Thank you for your order, it is on its way to you.</p>\n"
 HTML = "<html><body>" + LINE * 75 + "</body></html>"
 DOMAIN = "shop.test"
-_EMAIL = "bench@shop.test"
+EMAIL = "bench@shop.test"
 
 
 def request(key: str, n: int) -> bytes:
@@ -60,16 +60,16 @@ class Credentials:
 
 def prepare(installation: Installation) -> Credentials:
     """The account that sends, without limits, its trusted domain, a sender key and an SMTP login."""
-    installation.cli("user", "add", "--email", _EMAIL, "--password", "benchmark password")
-    installation.cli("plan", "set", "--user", _EMAIL, "--unlimited")
-    installation.cli("domain", "add", DOMAIN, "--user", _EMAIL, "--trusted")
-    key = installation.cli("key", "add", "--user", _EMAIL, "--domain", DOMAIN)["key"]
-    login = installation.cli("smtp", "add", "--user", _EMAIL, "--domain", DOMAIN)
+    installation.cli("user", "add", "--email", EMAIL, "--password", "benchmark password")
+    installation.cli("plan", "set", "--user", EMAIL, "--unlimited")
+    installation.cli("domain", "add", DOMAIN, "--user", EMAIL, "--trusted")
+    key = installation.cli("key", "add", "--user", EMAIL, "--domain", DOMAIN)["key"]
+    login = installation.cli("smtp", "add", "--user", EMAIL, "--domain", DOMAIN)
     return Credentials(key, login["username"], login["password"])
 
 
 def add_webhook(installation: Installation, url: str) -> None:
-    installation.cli("webhook", "add", "--user", _EMAIL, "--domain", DOMAIN, "--event", "delivered", "--url", url)
+    installation.cli("webhook", "add", "--user", EMAIL, "--domain", DOMAIN, "--event", "delivered", "--url", url)
 
 
 @contextmanager

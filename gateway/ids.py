@@ -12,6 +12,8 @@ import uuid_utils
 T = TypeVar("T")
 
 _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
+_PAIRS = [high + low for high in _BASE32 for low in _BASE32]
+_SHIFTS = range(120, -10, -10)
 _VALUES = {char: value for value, char in enumerate(_BASE32)}
 _ID_LENGTH = 26
 
@@ -31,8 +33,12 @@ def time_of(uuid_: uuid.UUID) -> int:
 
 def public_id(prefix: str, uuid_: uuid.UUID) -> str:
     """`msg_` and 26 characters of Crockford's base 32: sorts by time as the UUID does."""
-    value = uuid_.int
-    return f"{prefix}_" + "".join(_BASE32[value >> shift & 31] for shift in range(125, -5, -5))
+    return public_number(prefix, uuid_.int)
+
+
+def public_number(prefix: str, value: int) -> str:
+    """`public_id` of the UUID with these 128 bits."""
+    return f"{prefix}_" + "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def uuid_of(prefix: str, text: str) -> uuid.UUID | None:

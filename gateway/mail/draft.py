@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import operator
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from models.vocabulary import Stream
@@ -74,7 +75,16 @@ class Draft:
     idempotency_scope: str = ""  # the endpoint
     fingerprint: str = ""  # hex SHA-256 of the payload, where there is an idempotency key
 
+    def moved(self, stream: Stream) -> Draft:
+        """The same draft for that stream; `dataclasses.replace` takes several times as long."""
+        copy = Draft(*_values(self))
+        copy.stream = stream
+        return copy
+
     @property
     def in_stream(self) -> Stream:
         """The stream it goes in; transactional until somebody decided."""
         return self.stream or Stream.TRANSACTIONAL
+
+
+_values = operator.attrgetter(*(one.name for one in fields(Draft)))

@@ -38,7 +38,7 @@ from models.message import PART_SIZE
 MOST = 1000
 """Messages of one request."""
 
-_AHEAD_BYTES = 1024 * 1024
+_AHEAD_BYTES = 6 * 1024 * 1024
 """New bodies that together have more bytes than this are stored in transactions of their own before the messages."""
 
 
@@ -173,9 +173,9 @@ def _entry(shape: _Shape, draft: Draft, recipients: list[str]) -> Entry:
     uuid = ids.new_uuid()
     if not shape.own_ways:
         return Entry(uuid, shape.prepared, draft, recipients, shape.lanes)
-    stream = shape.prepared.draft.stream
+    stream = shape.prepared.draft.in_stream
     own = replace(
-        shape.prepared, uuid=uuid, draft=replace(draft, stream=stream), recipients=recipients, routes={},
+        shape.prepared, uuid=uuid, draft=draft.moved(stream), recipients=recipients, routes={},
         trail=dict(shape.prepared.trail),
     )  # fmt: skip
     gates.choose_servers(own)

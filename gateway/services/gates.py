@@ -119,7 +119,7 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     stream_rule = _stream_rule(draft)
     if draft.stream is None:
         usual = Stream.TRANSACTIONAL if draft.list_id is None else Stream.BULK
-        draft = replace(draft, stream=PURPOSES.get(draft.purpose, usual))
+        draft = draft.moved(PURPOSES.get(draft.purpose, usual))
     found = recipients(draft)
     if not found and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
@@ -247,6 +247,8 @@ def shape(draft: Draft, count: int) -> tuple[Hashable, ...]:
 
 def recipients(draft: Draft) -> list[str]:
     """Each address once, in the order To, Cc, Bcc; over SMTP the envelope decides."""
+    if len(draft.to) == 1 and not draft.cc and not draft.bcc and draft.envelope_to is None:
+        return [draft.to[0].email]
     if draft.envelope_to is not None:
         return list(dict.fromkeys(draft.envelope_to))
     return list(dict.fromkeys(box.email for box in (*draft.to, *draft.cc, *draft.bcc)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import orjson
 from flask import Response, request
@@ -140,7 +139,7 @@ def _shown(results: list[bulk.Result], items: list[Item | errors.GatewayError]) 
         one: dict[str, Any] = {
             "index": index,
             "status": "scheduled" if scheduled else "queued",
-            "id": ids.public_id(PREFIX, UUID(result.message_id)),
+            "id": ids.public_number(PREFIX, int(result.message_id.replace("-", ""), 16)),
         }
         if result.replayed:
             one["replayed"] = True

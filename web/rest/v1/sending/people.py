@@ -51,6 +51,8 @@ def read_one(field: str, value: Any, faults: Faults) -> Mailbox | None:
 def _one(field: str, item: Any, faults: Faults) -> Mailbox | None:
     try:
         if item.__class__ is str:
+            if len(item) <= 2 * _NAME_LENGTH and item.isascii() and item.isprintable() and '"' not in item:
+                return _quick(item)
             fault = line_fault(item, 2 * _NAME_LENGTH)
             if fault is None:
                 return address.parse_mailbox(item)
@@ -74,6 +76,15 @@ def _one(field: str, item: Any, faults: Faults) -> Mailbox | None:
     except errors.Invalid as error:
         faults.add(field, error.message)
         return None
+
+
+def _quick(text: str) -> Mailbox:
+    """One line of visible ASCII without quotes; raises `Invalid`. As `address.parse_mailbox` reads it."""
+    text = text.strip()
+    if text[-1:] != ">":
+        return Mailbox(address.check(text))
+    name, _, email = text[:-1].rpartition("<")
+    return Mailbox(address.check(email), name.strip())
 
 
 def _several(field: str, text: str, most: int, faults: Faults) -> list[Mailbox]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from commands.sending.addresses import empty
 from commands.sending.fields import FURTHEST_DAYS, parsed_key
 from gateway import clock, config, errors
-from gateway.mail.draft import PURPOSES, STREAMS, Draft
+from gateway.mail.draft import PURPOSES, STREAMS, Attachment, Draft, Mailbox
 from gateway.services import personal, senders
 from gateway.services.identity import Caller
 from models.vocabulary import Stream
 from web.rest.v1.sending import parts, people
 from web.rest.v1.sending.faults import REQUIRED, Faults
+
+T = TypeVar("T")
 
 SCOPE = "POST /v1/send"
 """The endpoint of idempotency keys; the items of a bulk request share it: sent again alone they are the same."""
@@ -80,6 +82,8 @@ class Reader:
         self._templates: dict[str | int, int] = {}
         self._digests: dict[str, str] = {}
         self._clean: set[str] = set()
+        self._senders: dict[str, Mailbox] = {}
+        self._before: dict[Any, tuple[Any, Any]] = {}
 
     def read(self, params: Mapping[str, Any]) -> Read:
         """As `drafts_of`."""
@@ -87,7 +91,7 @@ class Reader:
         get = params.get
         template = get("template") if get("template_id") is None else get("template_id")
         templated = not empty(template)
-        sender = people.read_one("from", get("from"), faults)
+        sender = self._sender(get("from"), faults)
         campaign = _word(params, "type", TYPES, faults) == "campaign"
         # A campaign is one message for each recipient: the limit is that of a message's recipients no more.
         to = people.read("to", get("to"), 1000 if campaign else self._most["to"], faults)
@@ -109,7 +113,7 @@ class Reader:
             draft.template_id = self._template(template)
         caller = self._acting(draft)
         unknown = [] if params.keys() <= KNOWN else [name for name in params if name not in KNOWN]
-        drafts = [replace(draft, to=[box]) for box in _once(to)] if campaign else [draft]
+        drafts = [replace(draft, to=[box]) for box in _each(to)] if campaign else [draft]
         return Read(caller, drafts, campaign, _flag(params, "dry_run", faults) or False, unknown)
 
     def _further(self, params: Mapping[str, Any], draft: Draft, campaign: bool, faults: Faults) -> None:
@@ -123,26 +127,49 @@ class Reader:
             if name in params:
                 draft.reply_to = people.read(name, get(name), self._most["reply_to"], faults)
         if "headers" in params:
-            draft.headers = parts.headers(get("headers"), faults)
+            draft.headers = self._once(parts.headers, get("headers"), faults)
         if "attachments" in params:
-            draft.attachments = parts.attachments(get("attachments"), self._size, faults)
+            draft.attachments = self._once(self._attachments, get("attachments"), faults)
         if "tags" in params:
-            draft.tags = parts.tags(get("tags"), faults)
+            draft.tags = self._once(parts.tags, get("tags"), faults)
         if "metadata" in params:
-            draft.metadata = parts.metadata(get("metadata"), faults)
+            draft.metadata = self._once(parts.metadata, get("metadata"), faults)
         if "variables" in params:
             draft.variables = parts.variables(get("variables"), faults)
         draft.send_at_ms = self._send_at(params, faults)
         draft.track_opens = _flag(params, "track_opens", faults)
         draft.track_links = _flag(params, "track_links" if "track_links" in params else "track_clicks", faults)
         _flag(params, "dry_run", faults)
-        draft.purpose, draft.server = _routing(get("routing"), faults)
+        if "routing" in params:
+            draft.purpose, draft.server = self._once(_routing, get("routing"), faults)
         draft.stream = _stream(get("stream"), faults)
         if draft.stream is None and campaign:
             draft.stream = Stream.BULK
         self._key(params, draft, faults)
         if campaign and (draft.cc or draft.bcc):
             faults.add("cc", "A campaign is one message for each recipient: it has no cc and no bcc.")
+
+    def _sender(self, value: Any, faults: Faults) -> Mailbox | None:
+        if value.__class__ is str and value in self._senders:
+            return self._senders[value]
+        found = people.read_one("from", value, faults)
+        if found is not None and value.__class__ is str:
+            self._senders[value] = found
+        return found
+
+    def _attachments(self, value: Any, faults: Faults) -> list[Attachment]:
+        return parts.attachments(value, self._size, faults)
+
+    def _once(self, read: Callable[[Any, Faults], T], value: Any, faults: Faults) -> T:
+        """What `read` makes of a value; of the very one that came before, a default say, what it made then."""
+        before = self._before.get(read)
+        if before is not None and before[0] is value:
+            return cast(T, before[1])
+        count = len(faults.listed)
+        found = read(value, faults)
+        if len(faults.listed) == count:
+            self._before[read] = (value, found)
+        return found
 
     def _send_at(self, params: Mapping[str, Any], faults: Faults) -> int | None:
         """`scheduled_at` is RFC 3339 or unix time, `scheduledAt` unix milliseconds; the past is now."""
@@ -221,7 +248,8 @@ def moment(value: Any, *, ms: bool = False) -> int | None:
         return None
 
 
-def _once(boxes: list[Any]) -> list[Any]:
+def _each(boxes: list[Mailbox]) -> list[Mailbox]:
+    """Every address once."""
     return list({box.email: box for box in boxes}.values())
 
 
