@@ -259,7 +259,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("TRACKING_TLS_PORT", "443", _port, "port at which tracking domains are tried for TLS"),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
-    Setting("DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' smarthosts may reach"),
+    Setting(
+        "DELIVERY_ALLOW", "", _networks, "private networks that direct delivery and tenants' sending servers may reach"
+    ),
     Setting("WEBHOOK_ALLOW", "", _networks, "networks that webhooks may reach although they are private"),
     Setting(
         "WEBHOOK_DISABLE_DAYS", "5", _integer(0, 366), "days of failures without a success that disable one; 0: never"

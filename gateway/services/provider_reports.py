@@ -37,6 +37,7 @@ _ID_LENGTH = 190
 _URL_LENGTH = 2048
 _REASON = 1000
 _ENDED_BADLY = (DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.SUPPRESSED, DeliveryState.CANCELED)
+_ENDED = (*_ENDED_BADLY, DeliveryState.DELIVERED)
 _WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED, DeliveryState.HELD)
 _HITS = (EventKind.OPENED, EventKind.CLICKED)
 _ENDS = {
@@ -91,6 +92,8 @@ def _record(tx: db.Transaction, server: SendingServer, batch: Batch, digest: str
             done[REPEATED] += 1
             continue
         done[what] += 1
+        if what == REPEATED and one is not None and one.state is DeliveryState.HANDED_OVER and report.kind:
+            _end(tx, one, report.kind)  # a bounce message told it before, which ends no delivery
         if what != RECORDED or one is None or report.kind is None:
             continue
         if report.kind in _HITS:
@@ -212,16 +215,22 @@ def _keep(
     return bool(made.rowcount)
 
 
+def _end(tx: db.Transaction, one: _Delivery, kind: EventKind) -> None:
+    """End the delivery as the report says, unless it has ended."""
+    ends = _ENDS.get(kind)
+    if ends is None or one.state in _ENDED:
+        return
+    one.state = ends
+    tx.execute("UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id = ?", (int(ends), one.id))
+    tx.execute("DELETE FROM handed_over WHERE delivery_id = ?", (one.id,))
+
+
 def _apply(tx: db.Transaction, server: SendingServer, report: Report, one: _Delivery, now: int) -> Fact:
     """State, strikes and suppression, and the event that tells it."""
     kind = report.kind
     assert kind is not None  # noqa: S101 - judged before
     one.known.add(kind)
-    ends = _ENDS.get(kind)
-    if ends is not None and one.state is not DeliveryState.DELIVERED:
-        one.state = ends
-        tx.execute("UPDATE delivery SET state = ?, due_ms = NULL, lane_id = NULL WHERE id = ?", (int(ends), one.id))
-        tx.execute("DELETE FROM handed_over WHERE delivery_id = ?", (one.id,))
+    _end(tx, one, kind)
     mx = found.group(0) if (found := _HOST.fullmatch(report.mx)) else ""
     if kind is EventKind.DELIVERED:
         if one.struck:
@@ -315,8 +324,12 @@ def collect() -> tuple[int, bool]:
     """Delete a batch of what is older than the setting; how many rows went, and whether there may be more."""
     before_ms = clock.now_ms() - config.settings().provider_event_days * clock.DAY_MS
     gone = 0
-    for table, key in (("provider_event", "id"), ("hook_nonce", "server_id, nonce")):
-        rows = db.rows(f"SELECT {key} FROM {table} WHERE created_ms < ? LIMIT {_CHUNK}", (before_ms,))
+    for table, key, time in (
+        ("provider_event", "id", "created_ms"),
+        ("hook_nonce", "server_id, nonce", "created_ms"),
+        ("handed_over", "delivery_id", "at_ms"),  # nobody waits for word of these any more
+    ):
+        rows = db.rows(f"SELECT {key} FROM {table} WHERE {time} < ? LIMIT {_CHUNK}", (before_ms,))
         if rows:
             where = " AND ".join(f"{name.strip()} = ?" for name in key.split(","))
             db.in_transaction(

@@ -21,6 +21,7 @@ from gateway.services import (
     erasures,
     explanations,
     housekeeping,
+    inbound,
     keys,
     messages,
     outcomes,
@@ -341,6 +342,20 @@ class TestEveryProvider:
         assert models.Delivery.get_by_id(delivery.id).state == DeliveryState.DELIVERED
         assert [row.kind for row in told.events()] == [EventKind.DELIVERED, EventKind.BOUNCED]
 
+    def test_a_bounce_message_was_quicker(self, told: World) -> None:
+        """It is an event and ends no delivery; the provider's word then ends it and is no second event."""
+        report = (
+            b"From: MAILER-DAEMON@mx.friends.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report;"
+            b' report-type=delivery-status; boundary="b"\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n'
+            b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.friends.test\r\n\r\n"
+            b"Final-Recipient: rfc822; jane@friends.test\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--\r\n"
+        )
+        inbound.receive(recipient=verp.encode(told.delivery_id, "b.test"), mail_from="", content=report)
+        assert told.delivery.state == DeliveryState.HANDED_OVER
+        assert told.tell("bounced")["repeated"] == 1
+        assert told.delivery.state == DeliveryState.BOUNCED and models.HandedOver.select().count() == 0
+        assert [row.kind for row in told.events()] == [EventKind.BOUNCED]
+
     def test_strikes_are_forgotten_when_it_arrives(self, told: World) -> None:
         told.tell("delivered")
         models.Strike.create(
@@ -640,6 +655,8 @@ class TestDoctor:
         told.tell("delivered")
         models.ProviderEvent.update(created_ms=clock.now_ms() - 40 * clock.DAY_MS).execute()
         models.HookNonce.update(created_ms=clock.now_ms() - 40 * clock.DAY_MS).execute()
+        models.HandedOver.create(delivery_id=99, transport="mailgun:1", at_ms=clock.now_ms() - 40 * clock.DAY_MS)
         housekeeping.sweep(10)
+        assert models.HandedOver.select().count() == 0
         assert (models.ProviderEvent.select().count(), models.HookNonce.select().count()) == (0, 0)
         assert len(told.events()) == 1
