@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import orjson
 
 from gateway import clock, ids
-from gateway.services import audit_calls, audit_redaction
+from gateway.services import audit_calls, audit_entries, audit_redaction
+from gateway.services.audit_entries import Entry
 from gateway.services.audit_redaction import person
 from gateway.services.identity import Caller
 from models.database import Transaction
@@ -19,11 +21,6 @@ __all__ = ["person", "print_of", "record"]
 
 SYSTEM = "system"
 """Who acts where nobody asked: a job, a deadline, a provider's report."""
-
-_INSERT = (
-    "INSERT INTO audit_entry (uuid, account_id, at_ms, kind, actor, key_id, key_prefix, door, action, object, ip,"
-    " request_id, result, code, data, hash, mac) VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, 'ok', '', ?, '', '')"
-)
 
 
 def record(
@@ -49,23 +46,13 @@ def record(
     if caller is None and call is not None:
         caller = call.caller
     actor = (call.actor if call is not None else "") or actor or (caller.email if caller is not None else SYSTEM)
-    tx.execute(
-        _INSERT,
-        (
-            ids.new_uuid().bytes,
-            owner,
-            clock.now_ms(),
-            int(AuditKind.CHANGE),
-            actor[:254],
-            caller.key_id if caller is not None else None,
-            call.door if call is not None else SYSTEM,
-            action[:120],
-            audit_redaction.text(what)[:190],
-            call.ip[:45] if call is not None else "",
-            call.request_id[:64] if call is not None else "",
-            _data(before, after),
-        ),
-    )
+    entry = Entry(
+        0, None, ids.new_uuid(), owner, clock.now_ms(), int(AuditKind.CHANGE), actor[:254],
+        caller.key_id if caller is not None else None, "", call.door if call is not None else SYSTEM, action[:120],
+        audit_redaction.text(what)[:190], call.ip[:45] if call is not None else "",
+        call.request_id[:64] if call is not None else "", "ok", None, "", _data(before, after), "", "",
+    )  # fmt: skip
+    audit_entries.insert(tx, [dataclasses.replace(entry, mac=audit_entries.provisional(entry))])
     audit_calls.about(what)
 
 

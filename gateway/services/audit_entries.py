@@ -11,12 +11,15 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, ids, vault
+from models.database import Transaction
 from models.vocabulary import AuditKind
 
 COLUMNS = (
     "id, seq, uuid, account_id, at_ms, kind, actor, key_id, key_prefix, door, action, object, ip, request_id, result,"
     " status, code, data, hash, mac"
 )
+FOREIGN = "foreign"
+"""Stands for the hash of an entry that waits for a place and was put there by somebody else."""
 GENESIS = "0" * 64
 """Stands for the hash before the first entry."""
 
@@ -92,6 +95,32 @@ def digest(entry: Entry, previous_hash: str) -> str:
     return hashlib.sha256(orjson.dumps(shown(entry, previous_hash), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def insert(tx: Transaction, entries: Sequence[Entry]) -> None:
+    """Write entries that have no row yet."""
+    if not entries:
+        return
+    values: list[Any] = []
+    for one in entries:
+        values += (
+            one.seq, one.uuid.bytes, one.account_id, one.at_ms, one.kind, one.actor, one.key_id, one.key_prefix,
+            one.door, one.action, one.object, one.ip, one.request_id, one.result, one.status, one.code, one.data,
+            one.hash, one.mac,
+        )  # fmt: skip
+    names = COLUMNS.partition(", ")[2]
+    marks = "(" + ", ".join("?" * len(names.split(","))) + ")"
+    tx.execute(f"INSERT INTO audit_entry ({names}) VALUES {', '.join([marks] * len(entries))}", values)
+
+
+def provisional(entry: Entry) -> str:
+    """The mark of an entry that waits for its place: what somebody else put there has none."""
+    return seal(digest(entry, ""))
+
+
+def is_ours(entry: Entry) -> bool:
+    """Whether an entry that waits for its place bears its mark."""
+    return _is_mac(entry.mac, digest(entry, ""))
+
+
 def seal(hash_: str) -> str:
     """What only the holder of the installation's secret can make of the hash."""
     return vault.sign(_PURPOSE, hash_.encode(), _MAC_LENGTH).hex()
@@ -99,8 +128,12 @@ def seal(hash_: str) -> str:
 
 def is_sealed(entry: Entry) -> bool:
     """Whether the entry's hash was put there by us."""
+    return _is_mac(entry.mac, entry.hash)
+
+
+def _is_mac(text: str, hash_: str) -> bool:
     try:
-        mac = bytes.fromhex(entry.mac)
+        mac = bytes.fromhex(text)
     except ValueError:
         return False
-    return len(mac) == _MAC_LENGTH and vault.check(_PURPOSE, entry.hash.encode(), mac)
+    return len(mac) == _MAC_LENGTH and vault.check(_PURPOSE, hash_.encode(), mac)

@@ -58,8 +58,24 @@ def verify(*, expect: tuple[int, str] | None = None, progress: Callable[[int], N
     for kept, whose in ((audit_head.remembered(), "this host's copy"), (expect, "what was expected")):
         if report.ok and kept is not None and kept[0]:
             _compare(report, kept, whose)
+    if report.ok:
+        _look_at_waiting(report)
     report.waiting = int(db.rows("SELECT COUNT(*) FROM audit_entry WHERE seq IS NULL")[0][0])
     return report
+
+
+def _look_at_waiting(report: Report) -> None:
+    """What waits for its place bears a mark already."""
+    rows = db.rows(f"SELECT {COLUMNS} FROM audit_entry WHERE seq IS NULL ORDER BY id LIMIT {_WINDOW}")
+    for entry in map(Entry.of, rows):
+        try:
+            ours = entry.hash == "" and audit_entries.is_ours(entry)
+        except ValueError:
+            ours = False
+        if not ours:
+            why = "the entry waits for its place and was altered, or put in by somebody else"
+            report.broken = Broken(None, _public(entry), why)
+            return
 
 
 def _without_head(report: Report) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway import clock, config
 from gateway.dns import resolver as dns
-from gateway.services import held, schema, shaping
+from gateway.services import audit_head, held, schema, shaping
 from models import database as db
 from models.vocabulary import LaneKind
 
@@ -64,6 +64,7 @@ def examine() -> list[Finding]:
             _finding("due times", _due_times),
             _finding("held", _held),
             _finding("handed over", _handed_over),
+            _finding("audit log", _audit_log),
         ]
     return [
         *findings,
@@ -133,6 +134,20 @@ def _handed_over() -> tuple[bool, str]:
         return False, f"taken more than {SILENT_DAYS} days ago and not reported since: {each}; is the hook set up?"
     waiting = int(db.rows("SELECT COUNT(*) FROM handed_over")[0][0])
     return True, f"{waiting} wait for word of a provider" if waiting else "no provider owes word"
+
+
+def _audit_log() -> tuple[bool, str]:
+    """Its end; `commandpost audit verify` looks at all of it."""
+    head, kept = audit_head.read(), audit_head.remembered()
+    if head is not None and not head.is_signed:
+        return False, "its end is not signed by a secret of the settings"
+    if kept is not None and audit_head.disagrees(kept, head or audit_head.Head()):
+        return False, f"it lacks an entry that this host has seen; after a restore, remove {audit_head.copy_path()}"
+    before_ms = clock.now_ms() - OVERDUE_SECONDS * 1000
+    late = db.rows("SELECT at_ms FROM audit_entry WHERE seq IS NULL ORDER BY id LIMIT 1")
+    if late and late[0][0] < before_ms:
+        return False, "entries wait for their place: is a worker running, or were they put in by somebody else?"
+    return True, f"{head.last_seq if head is not None else 0} entries were written; its end is signed"
 
 
 def _limits() -> tuple[bool, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.services import audit, audit_chain, audit_entries, audit_head, audit_verify
+from gateway.services import audit, audit_chain, audit_entries, audit_head, audit_verify, doctor
 from gateway.services.audit_entries import COLUMNS, Entry
 from models import database as db
 from tests import cast
@@ -158,6 +158,22 @@ def test_an_old_log_put_back_does_not_match_what_this_host_has_seen() -> None:
     assert "this host's copy" in broken().why
 
 
+def test_what_waits_for_its_place_is_marked_already() -> None:
+    owner = cast.account("another")
+    for number in range(2):
+        db.in_transaction(
+            lambda tx, n=number: audit.record(tx, caller=owner, action="list.delete", what=f"list:{n}")  # type: ignore[misc]
+        )
+    assert audit_verify.verify().waiting == 2
+    sql("UPDATE audit_entry SET object = 'list:9' WHERE seq IS NULL AND object = 'list:0'")
+    assert "put in by somebody else" in broken().why
+    assert audit_chain.run(5) == 1
+    assert "put in by somebody else" in broken().why
+    assert db.rows("SELECT object FROM audit_entry WHERE seq IS NULL") == [("list:9",)]
+    sql("DELETE FROM audit_entry WHERE seq IS NULL")
+    assert audit_verify.verify().ok
+
+
 def test_what_was_seen_elsewhere_is_compared() -> None:
     ((seq, hash_),) = db.rows("SELECT seq, hash FROM audit_entry WHERE seq = 9")
     assert audit_verify.verify(expect=(seq, hash_)).ok
@@ -170,3 +186,15 @@ def test_entries_that_are_missing_are_not_swept_under_the_carpet_by_housekeeping
     assert audit_chain.cut(2**60) == 1
     assert audit_chain.cut(2**60) == 0
     assert broken().sequence == 2
+
+
+def test_the_doctor_looks_at_the_end() -> None:
+    def finding() -> tuple[bool, str]:
+        return next((one.ok, one.detail) for one in doctor.examine() if one.name == "audit log")
+
+    assert finding()[0]
+    sql(f"DELETE FROM audit_entry WHERE seq = {ENTRIES}")
+    assert not finding()[0] and "restore" in finding()[1]
+    forget_copy()
+    sql("UPDATE audit_head SET last_seq = 3")
+    assert not finding()[0] and "not signed" in finding()[1]
