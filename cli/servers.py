@@ -203,6 +203,7 @@ def _whole(one: SendingServer) -> Answer:
 def _data(one: SendingServer) -> dict[str, Any]:
     return {
         "id": one.public_id,
+        "number": one.id,
         "name": one.name,
         "provider": server_kinds.provider_word(one.kind),
         "status": one.status,

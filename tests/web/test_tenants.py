@@ -32,6 +32,8 @@ from gateway.services import (
     keys,
     lists,
     messages,
+    routing_rules,
+    sending_servers,
     smtps,
     subscribers,
     suppression_list,
@@ -111,9 +113,13 @@ class Tenant:
             caller=owner, domain_id=domain.id, event="*", url="https://hooks.example.com/m", surface="mailersio"
         )
         entries = audit_log.list_(caller=owner, wanted=Wanted(), count=1).entries
+        server = sending_servers.create(caller=owner, name="Server", kind="capture", weight=0)
+        rule = routing_rules.create(caller=owner, name="Rule", targets=[{"server": "Server"}], match={"tag": "none"})
         self.ids: dict[str, Any] = {
             "whk": gateway_ids.public_id("whk", UUID(mailersio.uuid)),
             "aud": entries[0]["id"],
+            "serverid": server.public_id,
+            "ruleid": rule.public_id,
             "campaignid": campaign.public_id,
             "automationid": automation.public_id,
             "runid": automation_runs.trigger(
@@ -286,6 +292,16 @@ ROUTES = [
     ("GET", "/v1/automations/{automation}/runs", None),
     ("GET", "/v1/automations/{automation}/runs/{run}", None),
     ("POST", "/v1/automations/{automation}/runs/{run}/cancel", None),
+    ("GET", "/v1/sending-servers", None),
+    ("GET", "/v1/sending-servers/{server}", None),
+    ("PATCH", "/v1/sending-servers/{server}", {"weight": 1}),
+    ("DELETE", "/v1/sending-servers/{server}", None),
+    ("POST", "/v1/sending-servers/{server}/test", None),
+    ("GET", "/v1/routing/rules", None),
+    ("GET", "/v1/routing/rules/{rule}", None),
+    ("PATCH", "/v1/routing/rules/{rule}", {"enabled": False}),
+    ("DELETE", "/v1/routing/rules/{rule}", None),
+    ("POST", "/v1/routing/rules/preview", {"from": "a@owner.test", "to": "b@c.test"}),
     (
         "POST",
         "/api/v1/email",
@@ -315,6 +331,8 @@ def _filled(value: Any, ids: dict[str, Any]) -> Any:
         "{run}": "runid",
         "{whk}": "whk",
         "{aud}": "aud",
+        "{server}": "serverid",
+        "{rule}": "ruleid",
     }
     for mark, name in names.items():
         if isinstance(value, str) and mark in value:

@@ -529,6 +529,20 @@ def test_a_run_of_failures_opens_the_breaker_and_a_probe_closes_it(world: World)
     assert first.count == 5
 
 
+def test_an_operator_pauses_a_server_as_any_destination(world: World) -> None:
+    first, second = world.relay("first", priority=1), world.relay("second", priority=2)
+    target = routing_tables.target_of(world.servers["first"].id)
+    world.send(4)
+    limit = shaping.add(caller=None, scope="server", target=target, kind="pause", cause="maintenance")
+    _drain()
+    assert (first.count, second.count) == (0, 4)
+    shaping.cancel(caller=None, limit_id=limit.id)
+    routing_tables.forget()
+    world.send(4)
+    _drain()
+    assert (first.count, second.count) == (4, 4)
+
+
 def test_alone_and_broken_it_is_waited_for(world: World) -> None:
     sink = world.relay("only")
     sink.always("banner", "421 4.3.2 going down")

@@ -61,7 +61,7 @@ def test_the_tightest_window_decides_until_it_is_over(hands: Hands) -> None:
 
 
 def test_what_was_counted_ahead_and_not_sent_goes_back(hands: Hands) -> None:
-    quotas, server = Quotas(), _server(hour=10)
+    quotas, server = Quotas(), _server(hour=40)
     assert quotas.take(server, 6) is None
     assert _counted() == {3600: 6}
     quotas.give_back(lambda _: True)
@@ -72,8 +72,9 @@ def test_what_was_counted_ahead_and_not_sent_goes_back(hands: Hands) -> None:
 
 
 def test_tokens_of_a_window_that_is_over_are_not_used(hands: Hands) -> None:
-    quotas, server = Quotas(), _server(second=5, hour=100)
-    assert quotas.take(server, 5) is None
+    quotas, server = Quotas(), _server(second=20, hour=100)
+    assert quotas.take(server, 9) is None
+    assert _counted() == {1: 5, 3600: 5}
     hands.ms += 1000
     assert quotas.take(server, 1) is None
     # Of the five that were counted ahead one was sent.
@@ -89,6 +90,15 @@ def test_a_clock_that_is_behind_counts_in_the_later_window(hands: Hands) -> None
     hands.ms += MINUTE
     assert mine.take(server, 1) is not None
     assert _counted() == {60: 2}
+
+
+def test_of_the_last_ones_none_is_counted_ahead(hands: Hands) -> None:
+    quotas, server = Quotas(), _server(hour=20)
+    counted = []
+    while quotas.take(server, 100) is None:
+        counted.append(_counted()[3600])
+    assert len(counted) == 20
+    assert counted == [5, 5, 5, 5, 5, 8, 8, 8, 11, 11, 11, 13, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
 def test_another_limit_holds_at_once(hands: Hands) -> None:
