@@ -214,7 +214,9 @@ class TestChecks:
 class TestFigures:
     def test_statistics_and_events(self, api: Api, who: cast.Sender) -> None:
         number, uuid = message(who, tags=["welcome"], metadata={"order": 7})
-        deliveries.drain(2)
+        while deliveries.drain(0.2):
+            pass
+        assert deliveries.engine().wait_idle(20)
         deliveries.close()
         happen(who, number, EventKind.OPENED, ip="192.0.2.1", data={"verdict": "human", "user_agent": "Mail"})
         found = api("GET", "/statistics?group_by=day")
