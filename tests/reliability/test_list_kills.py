@@ -43,6 +43,25 @@ def _worker(installation: Installation) -> int:
     return int(found[-1])
 
 
+def kill_when(installation: Installation, wanted: int) -> int:
+    """Kill the worker once so many deliveries are made; how many those were.
+
+    It is stopped for every look: a batch takes less time than looking does.
+    """
+    victim = _worker(installation)
+    end = time.monotonic() + times(60, 300)
+    while time.monotonic() < end:
+        os.kill(victim, signal.SIGSTOP)
+        made = _made(installation)
+        if made >= wanted:
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda: _worker(installation) != victim, "a new worker", seconds=60)
+            return made
+        os.kill(victim, signal.SIGCONT)
+        time.sleep(0.004)
+    raise AssertionError("no delivery is made")
+
+
 def _peak_mb(pid: int) -> float:
     """The most memory that the process ever had."""
     with contextlib.suppress(OSError):
@@ -89,11 +108,7 @@ def test_everybody_on_a_long_list_gets_one(tmp_path: Path, report: Callable[[str
         assert answer.status_code == 200, answer.text
         kills = 0
         for part in KILLED_AT:
-            wait_for(lambda part=part: _made(installation) >= SUBSCRIBERS * part, "deliveries", seconds=times(60, 300))  # type: ignore[misc]
-            victim = _worker(installation)
-            kills += _made(installation) < SUBSCRIBERS
-            os.kill(victim, signal.SIGKILL)
-            wait_for(lambda victim=victim: _worker(installation) != victim, "a new worker", seconds=60)  # type: ignore[misc]
+            kills += kill_when(installation, round(SUBSCRIBERS * part)) < SUBSCRIBERS
         done = "SELECT COUNT(*) FROM expansion WHERE done_ms IS NOT NULL"
         wait_for(lambda: _rows(installation, done) == [(1,)], "the end of the list", seconds=times(120, 900))
         expanded = time.monotonic() - begun
