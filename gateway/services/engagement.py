@@ -91,10 +91,11 @@ def _marks(message_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     found: dict[int, tuple[str, ...]] = {}
     for start in range(0, len(message_ids), _CHUNK):
         some = message_ids[start : start + _CHUNK]
-        for message_id, tags in db.rows(
-            f"SELECT id, tags FROM message WHERE id IN ({','.join('?' * len(some))})", some
+        for message_id, tags, origin in db.rows(
+            f"SELECT id, tags, origin FROM message WHERE id IN ({','.join('?' * len(some))})", some
         ):
-            found[message_id] = (ANY_MESSAGE, *{TAG + tag[:190] for tag in orjson.loads(tags or "[]")})
+            marks = {ANY_MESSAGE, *(TAG + tag[:190] for tag in orjson.loads(tags or "[]"))}
+            found[message_id] = tuple(marks | {origin}) if origin else tuple(marks)
     return found
 
 

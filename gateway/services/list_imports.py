@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, config, errors, ids, jobs
-from gateway.services import identity, import_rows, lists, subscribers, suppression_csv
+from gateway.services import audit, identity, import_rows, lists, subscribers, suppression_csv
 from gateway.services.identity import Caller
 from gateway.services.import_rows import Fault, Row
 from gateway.services.subscribers import Checked, Result
@@ -125,6 +125,8 @@ def receive(
 
         def finish(tx: db.Transaction) -> bool:
             tx.after_commit(lambda: jobs.ring(jobs.IMPORT), key=jobs.IMPORT)
+            told = {"list_id": list_id, "format": format, "bytes": size}
+            audit.record(tx, caller=caller, action="import.create", what=f"import:{made}", after=told)
             return bool(
                 tx.execute(
                     "UPDATE list_import SET state = ?, size = ?, total = ?, due_ms = ? WHERE id = ? AND state = ?",

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway import clock, errors, ids
-from gateway.services import domains, lists, subscribers, suppression_list, suppressions
+from gateway.services import audit, domains, lists, subscribers, suppression_list, suppressions
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
@@ -108,8 +108,7 @@ def put(*, caller: Caller, new: Sequence[New]) -> list[Put]:
         except errors.GatewayError as refusal:
             result.refusal = refusal
     if entries:
-        account_id = caller.account_id
-        fresh = db.in_transaction(lambda tx: _store(tx, account_id, [entry for _, entry in entries]))
+        fresh = db.in_transaction(lambda tx: _store(tx, caller, [entry for _, entry in entries]))
         rows = _rows_of(caller, [entry for _, entry in entries])
         for number, entry in entries:
             results[number].row = rows.get(entry.key)
@@ -140,8 +139,9 @@ def _entry(caller: Caller, one: New, scopes: dict[Scope, int | errors.GatewayErr
     return Entry(address, one.reason, scope, detail=detail, expires_ms=one.expires_ms, rule=rule)
 
 
-def _store(tx: db.Transaction, account_id: int, entries: Sequence[Entry]) -> set[tuple[str, int, str]]:
+def _store(tx: db.Transaction, caller: Caller, entries: Sequence[Entry]) -> set[tuple[str, int, str]]:
     """The keys of those that are news."""
+    account_id = caller.account_id
     now = clock.now_ms()
     fresh: set[tuple[str, int, str]] = set()
     left: dict[int, list[str]] = {}
@@ -163,6 +163,10 @@ def _store(tx: db.Transaction, account_id: int, entries: Sequence[Entry]) -> set
             left.setdefault(-entry.domain_id, []).append(entry.address)
     for list_id, found in left.items():
         subscribers.unsubscribe_addresses(tx, account_id=account_id, list_id=list_id, found=list(dict.fromkeys(found)))
+    reasons = sorted({entry.reason for entry in entries})
+    told = {"reasons": reasons, "domain_ids": sorted({entry.domain_id for entry in entries}), "new": len(fresh)}
+    what = audit.person(account_id, entries[0].address) if len(entries) == 1 else "suppressions"
+    audit.record(tx, caller=caller, action="suppression.create", what=what, after=told | {"entries": len(entries)})
     return fresh
 
 
@@ -247,14 +251,15 @@ def delete(*, caller: Caller, suppression_id: int) -> Listed:
     found = find(caller=caller, suppression_id=suppression_id)
     if found.scope == ACCOUNT:
         resolve(caller, Scope(ACCOUNT))
-    gone = db.in_transaction(
-        lambda tx: (
-            tx.execute(
-                "DELETE FROM suppression WHERE id = ? AND account_id = ?", (suppression_id, caller.account_id)
-            ).rowcount
-        )
-    )
-    if not gone:
+
+    def work(tx: db.Transaction) -> bool:
+        sql = "DELETE FROM suppression WHERE id = ? AND account_id = ?"
+        gone = bool(tx.execute(sql, (suppression_id, caller.account_id)).rowcount)
+        if gone:
+            _audit_end(tx, caller, found.address, {"scope": found.scope, "reason": found.reason, "entries": 1})
+        return gone
+
+    if not db.in_transaction(work):
         raise errors.EntryNotFound(what="suppression")
     return found
 
@@ -265,14 +270,22 @@ def delete_address(*, caller: Caller, email: str, scope: Scope, reason: str | No
     Raises `EntryNotFound` and what `resolve` raises.
     """
     domain_id = resolve(caller, scope)
-    gone: int = db.in_transaction(
-        lambda tx: suppressions.remove(
-            tx, account_id=caller.account_id, domain_id=domain_id, address=email, reason=reason
-        )
-    )
+
+    def work(tx: db.Transaction) -> int:
+        gone = suppressions.remove(tx, account_id=caller.account_id, domain_id=domain_id, address=email, reason=reason)
+        if gone:
+            _audit_end(tx, caller, email, {"domain_id": domain_id or None, "reason": reason, "entries": gone})
+        return gone
+
+    gone = db.in_transaction(work)
     if not gone:
         raise errors.EntryNotFound(what="address")
     return gone
+
+
+def _audit_end(tx: db.Transaction, caller: Caller, address: str, told: dict[str, Any]) -> None:
+    what = audit.person(caller.account_id, address)
+    audit.record(tx, caller=caller, action="suppression.delete", what=what, before=told)
 
 
 def _listed(caller: Caller, rows: Sequence[tuple[Any, ...]]) -> list[Listed]:

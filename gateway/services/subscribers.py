@@ -14,6 +14,7 @@ import orjson
 from gateway import clock, errors, ids
 from gateway.mail import address as addresses
 from gateway.services import (
+    audit,
     automation_signals,
     confirmations,
     list_counts,
@@ -158,7 +159,12 @@ def _many(caller: Caller, list_id: int, new: Sequence[New], *, replace: bool) ->
         checked.append((number, one))
 
     def work(tx: db.Transaction) -> list[Added]:
-        return put(tx, caller=caller, list_id=list_id, items=[one for _, one in checked], replace=replace)
+        made = put(tx, caller=caller, list_id=list_id, items=[one for _, one in checked], replace=replace)
+        counts = Counter(one.result.value for one in made if one.refusal is None and one.result != Result.UNCHANGED)
+        if counts:
+            what = audit.person(caller.account_id, checked[0][1].address) if len(made) == 1 else f"list:{list_id}"
+            audit.record(tx, caller=caller, action="subscriber.put", what=what, after={"list_id": list_id, **counts})
+        return made
 
     made = db.in_transaction(work) if checked else []
     for (number, _), result in zip(checked, made, strict=True):
@@ -447,6 +453,10 @@ def update(
             "UPDATE subscriber SET email = ?, address = ?, fields = ?, updated_ms = ? WHERE id = ?",
             (new.email, new.address, kept, now, subscriber.id),
         )
+        _audit(
+            tx, caller, "subscriber.update", subscriber, status=status.name.lower() if status is not None else None,
+            fields=sorted(orjson.loads(new.fields)), address_changed=new.email != subscriber.email,
+        )  # fmt: skip
         return True
 
     if not db.in_transaction(work):
@@ -456,7 +466,12 @@ def update(
 
 def unsubscribe(*, caller: Caller, subscriber: Subscriber) -> Subscriber:
     """From now on nothing that goes to the list comes to them, what waits included; a second call is harmless."""
-    db.in_transaction(lambda tx: _move(tx, caller, subscriber.list_id, subscriber.id, _UNSUBSCRIBED))
+
+    def work(tx: db.Transaction) -> None:
+        _move(tx, caller, subscriber.list_id, subscriber.id, _UNSUBSCRIBED)
+        _audit(tx, caller, "subscriber.unsubscribe", subscriber)
+
+    db.in_transaction(work)
     return find(caller=caller, list_id=subscriber.list_id, subscriber_id=subscriber.id)
 
 
@@ -470,8 +485,15 @@ def remove(*, caller: Caller, subscriber: Subscriber) -> None:
             "UPDATE subscriber SET address = ? WHERE id = ? AND account_id = ?",
             (f"#{subscriber.id}", subscriber.id, caller.account_id),
         )
+        _audit(tx, caller, "subscriber.delete", subscriber)
 
     db.in_transaction(work)
+
+
+def _audit(tx: db.Transaction, caller: Caller, action: str, subscriber: Subscriber, **told: Any) -> None:
+    """What of them was changed, not to what: entries cannot be changed when a person asks to be erased."""
+    what = audit.person(caller.account_id, subscriber.email)
+    audit.record(tx, caller=caller, action=action, what=what, after={"list_id": subscriber.list_id, **told})
 
 
 def confirm(*, list_id: int, subscriber_id: int, address: str) -> bool:

@@ -8,9 +8,11 @@ import orjson
 import pytest
 
 import models
-from gateway import clock, errors
+from gateway import clock, errors, ids
 from gateway.services import (
     audiences,
+    audit,
+    audit_log,
     engagement,
     erasures,
     event_marks,
@@ -19,6 +21,7 @@ from gateway.services import (
     list_counts,
     lists,
     messages,
+    scoped_suppressions,
     segments,
     subscribers,
     suppressions,
@@ -291,3 +294,45 @@ def test_counts_follow_every_change() -> None:
         pass
     lists.collect()
     assert models.ListCount.select().count() == 0
+
+
+def test_what_was_opened_of_a_campaign() -> None:
+    who = cast.sender()
+    news = _news(who, jane="Berlin", joe="Bern")
+    models.Campaign.create(
+        id=7, uuid=ids.new_uuid(), account_id=who.owner.account_id, domain_id=who.domain.id, name="C", state="sent",
+        content="{}", list_id=news.id, created_ms=1, updated_ms=1,
+    )  # fmt: skip
+    campaign = ids.public_id("cmp", models.Campaign.get().uuid)
+    messages.accept(who.caller, cast.draft())
+    sent = models.Message.get().id
+    models.Message.update(origin="cmp:7").execute()
+    _happened(who, EventKind.OPENED, "jane@friends.test", clock.now_ms(), sent, verdict="human")
+    _settle()
+    for condition, wanted in (
+        ({"behaviour": "opened", "campaign": campaign}, 1), ({"behaviour": "not_opened", "campaign": campaign}, 1),
+        ({"behaviour": "clicked", "campaign": campaign}, 0),
+    ):  # fmt: skip
+        assert segments.preview(caller=who.owner, list_id=news.id, conditions=condition).count == wanted
+    stranger = cast.account("stranger")
+    other = lists.add(caller=stranger, name="Theirs")
+    with pytest.raises(errors.InvalidFields):
+        segments.preview(caller=stranger, list_id=other.id, conditions={"behaviour": "opened", "campaign": campaign})
+
+
+def test_changes_of_people_stand_in_the_audit_log_without_them() -> None:
+    who = cast.sender()
+    news = _news(who, jane="Berlin")
+    jane = subscribers.find(caller=who.owner, list_id=news.id, email="jane@friends.test")
+    subscribers.update(caller=who.owner, subscriber=jane, fields={"city": "Bern"})
+    subscribers.unsubscribe(caller=who.owner, subscriber=jane)
+    subscribers.remove(caller=who.owner, subscriber=jane)
+    (row,) = scoped_suppressions.put(caller=who.owner, new=[scoped_suppressions.New("jane@friends.test")])
+    assert row.row is not None
+    scoped_suppressions.delete(caller=who.owner, suppression_id=row.row.id)
+    found = audit_log.list_(caller=who.owner, wanted=audit_log.Wanted(kind="change"), count=200).entries
+    told = [(entry["action"], entry["object"]) for entry in reversed(found)][-6:]
+    person = audit.person(who.owner.account_id, "jane@friends.test")
+    words = ("subscriber.put", "subscriber.update", "subscriber.unsubscribe", "subscriber.delete")
+    assert told == [(word, person) for word in (*words, "suppression.create", "suppression.delete")]
+    assert "jane" not in repr(found)
