@@ -275,8 +275,12 @@ class Resend:
             "unknown": ("teleported", {}),
         }[word]  # fmt: skip
         data = {"email_id": "e1", "to": ["jane@friends.test"], "subject": "Your order", "tags": {"commandpost": token}}
-        body = json.dumps({"type": f"email.{name}", "created_at": iso(time.time() - PAST_S), "data": data | part})
-        id_, moment = more.get("id", f"msg_{secrets.token_hex(12)}"), at or time.time()
+        event = {"type": f"email.{name}", "created_at": iso(time.time() - PAST_S), "data": data | part}
+        return self.signed(event, at=at, id_=more.get("id", ""))
+
+    def signed(self, event: Any, *, at: float | None = None, id_: str = "") -> Call:
+        body = json.dumps(event)
+        id_, moment = id_ or f"msg_{secrets.token_hex(12)}", at or time.time()
         signature = Webhook(self.credentials["signing_secret"]).sign(
             id_, datetime.datetime.fromtimestamp(moment, datetime.UTC), body
         )
