@@ -11,7 +11,7 @@ import orjson
 
 from gateway import clock, errors, ids, jobs
 from gateway.mail import address as addresses
-from gateway.services import automation_signals, automation_triggers, automations, notices, suppressions
+from gateway.services import audit, automation_signals, automation_triggers, automations, notices, suppressions
 from gateway.services.automations import Automation
 from gateway.services.identity import Caller
 from models import database as db
@@ -143,14 +143,16 @@ def start(
         (len(fresh), len(people) - len(fresh), len(fresh), now, now, automation.id),
     )
     for address in fresh:
-        told = {
-            "automation": automation.public_id,
-            "automation_name": automation.name,
-            "run": ids.public_id("run", made[address]),
+        told: dict[str, Any] = {
+            "id": automation.public_id,
+            "name": automation.name,
+            "run_id": ids.public_id("run", made[address]),
             "trigger": automation.trigger["type"],
             "event": event or automation.trigger.get("event", ""),
-            "email": wanted[address][0].email,
+            "subscriber": {"email": wanted[address][0].email},
         }
+        if not automation.live:
+            told["test"] = True
         notices.record(
             tx,
             NoticeKind.AUTOMATION_TRIGGERED,
@@ -328,16 +330,21 @@ def cancel(*, caller: Caller, automation: Automation, run_id: str) -> Told:
     """End a run where it is; raises `RunNotFound`, `RunEnded`."""
     run = find(caller=caller, automation=automation, run_id=run_id).run
     now = clock.now_ms()
-    done = db.in_transaction(
-        lambda tx: (
-            tx.execute(
-                "UPDATE automation_run SET state = ?, due_ms = NULL, ended_ms = ?, updated_ms = ?, fence = fence + 1"
-                " WHERE id = ? AND state = ?",
-                (CANCELED, now, now, run.id, RUNNING),
-            ).rowcount
-        )
-    )
-    if not done:
+
+    def work(tx: db.Transaction) -> bool:
+        done = tx.execute(
+            "UPDATE automation_run SET state = ?, due_ms = NULL, ended_ms = ?, updated_ms = ?, fence = fence + 1"
+            " WHERE id = ? AND state = ?",
+            (CANCELED, now, now, run.id, RUNNING),
+        ).rowcount
+        if done:
+            audit.record(
+                tx, caller=caller, action="automation_run.cancel", what=f"automation_run:{run.public_id}",
+                before={"state": RUNNING}, after={"state": CANCELED},
+            )  # fmt: skip
+        return bool(done)
+
+    if not db.in_transaction(work):
         raise errors.RunEnded(state=run.state)
     return find(caller=caller, automation=automation, run_id=run_id)
 

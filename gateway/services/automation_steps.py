@@ -334,7 +334,12 @@ def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, don
         ),
     )  # fmt: skip
     if step["do"] == automation_actions.NOTICE:
-        told = {"automation": automation.public_id, "run": run.public_id, "notice": step["name"], "email": run.email}
+        told = {
+            "id": automation.public_id,
+            "run_id": run.public_id,
+            "notice": step["name"],
+            "subscriber": {"email": run.email},
+        }
         notices.record(
             tx, NoticeKind.AUTOMATION_NOTICE, account_id=run.account_id, domain_id=automation.domain_id, data=told,
         )  # fmt: skip

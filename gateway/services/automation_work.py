@@ -125,13 +125,17 @@ def _data(word: str, said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _waves(end: float) -> int:
     total = 0
-    for row in db.rows(f"SELECT {_WAVE} FROM automation_wave WHERE done_ms IS NULL ORDER BY id LIMIT ?", (_MOST,)):
+    columns = ", ".join(f"w.{name}" for name in _WAVE.split(", "))
+    waiting = db.rows(
+        f"SELECT {columns} FROM automation_wave w JOIN automation a ON a.id = w.automation_id"
+        " WHERE w.done_ms IS NULL AND (a.state = ? OR a.deleted_ms IS NOT NULL) ORDER BY w.id LIMIT ?",
+        (automations.ACTIVE, _MOST),
+    )
+    for row in waiting:
         wave_id, automation_id = row[0], row[1]
         automation = automations.by_id(automation_id)
         if automation is None:
             db.in_transaction(lambda tx, wave_id=wave_id: _end_wave(tx, wave_id))  # type: ignore[misc]
-            continue
-        if automation.state != automations.ACTIVE:
             continue
         audience = audiences.find(account_id=automation.account_id, target_id=row[2])
         more = True

@@ -26,6 +26,7 @@ _PERSONAL = (
     NoticeKind.AUTOMATION_NOTICE,
 )
 """Notices that name a person."""
+_NAMING = ("email", "subscriber_id", "subscriber")
 
 Replace = Callable[[str], str]
 
@@ -78,7 +79,7 @@ def _notices(tx: db.Transaction, account_id: int, address: str) -> None:
         (account_id, *kinds, address),
     )
     for id_, data in found:
-        kept = {name: value for name, value in orjson.loads(data).items() if name not in ("email", "subscriber_id")}
+        kept = {name: value for name, value in orjson.loads(data).items() if name not in _NAMING}
         tx.execute("UPDATE notice SET data = ? WHERE id = ?", (orjson.dumps(kept).decode(), id_))
 
 

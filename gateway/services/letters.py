@@ -92,12 +92,11 @@ def _complete(letter: Letter, faults: _Faults) -> None:
 
 def domain_of(caller: Caller, letter: Letter) -> int:
     """The sender domain of its From; raises `NotAllowed` and `DomainNotVerified`."""
-    domain = letter["sender"][1].rpartition("@")[2]
-    found = senders.of_address(account_id=caller.account_id, domain=domain)
-    if caller.domain_id is not None and found != caller.domain_id:
+    box = Mailbox(letter["sender"][1])
+    found = senders.for_address(caller, box).domain_id
+    sender = senders.sender(found) if found is not None else None
+    if found is None or sender is None or not address.same_or_subdomain(box.domain, sender.name):
         raise errors.NotAllowed("The From address does not belong to the key's domain.", field="from")
-    if found is None:
-        raise errors.DomainNotVerified(field="from")
     return found
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import apis, automation_work, lists, subscribers
+from gateway.services import (
+    apis,
+    automation_runs,
+    automation_work,
+    automations,
+    lists,
+    subscribers,
+    webhook_calls,
+    webhooks,
+)
 from models.vocabulary import NoticeKind
 from tests import cast
+from tests.peers.http_sink import HttpSink
 from tests.web.conftest import app, cheap_passwords, client
 
 __all__ = ["app", "cheap_passwords", "client"]
@@ -121,3 +132,17 @@ def test_only_keys_that_may(world: World) -> None:
     assert (
         other.call("POST", f"{path}/trigger", {"subscriber": "a@b.test"}, status=404)["code"] == "automation_not_found"
     )
+
+
+def test_webhooks_are_told_of_each_trigger(world: World) -> None:
+    with HttpSink() as sink:
+        webhook_calls.forget()
+        webhooks.add(caller=world.who.owner, event="automation.triggered", url=sink.url, surface="mailersio")
+        made = automations.add(caller=world.who.owner, given=GIVEN)
+        run = automation_runs.trigger(caller=world.who.owner, automation=made, subscriber="jane@friends.test")
+        webhook_calls.drain(3)
+        (call,) = sink.requests
+    told = json.loads(call.body)
+    assert told["type"] == "automation.triggered"
+    assert (told["automation"]["id"], told["automation"]["run_id"]) == (made.public_id, run.public_id)
+    assert told["subscriber"] == {"email": "jane@friends.test"}
