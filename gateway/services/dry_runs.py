@@ -216,7 +216,8 @@ def _destinations(
         return Destination(domain, [f"{way.host}:{way.port}"], _pause(pauses, target, domain), tls)
 
     def provider(endpoint: str, target: str, domain: str) -> Destination:
-        return Destination(domain, [endpoint], _pause(pauses, target, domain))
+        tls = tls_forecasts.to_provider(endpoint, required=required)
+        return Destination(domain, [endpoint], _pause(pauses, target, domain), tls)
 
     def nowhere(domain: str) -> Destination:
         return Destination(domain, [], tls_forecasts.STAYS.detail, tls_forecasts.STAYS)

@@ -35,6 +35,14 @@ def to_relay(relay: Smarthost, *, required: bool) -> Tls:
     return Tls(asked.policy, f"to the smarthost only: {asked.detail}")
 
 
+def to_provider(endpoint: str, *, required: bool) -> Tls:
+    """What holds on the way to a provider's API; the way beyond is its own affair."""
+    if endpoint.startswith("https:"):
+        return Tls(IMPLICIT, "to the provider only: https with a verified certificate, whatever RequireTLS says")
+    asked = f"RequireTLS of the sender's domain; {_WAITS}" if required else "RequireTLS of the sender's domain is off"
+    return Tls(REQUIRED if required else NONE, f"to the provider only: its endpoint is not https; {asked}")
+
+
 def to_exchanger(direct: Direct, domain: str, *, required: bool) -> Tls:
     """What holds at the first mail exchanger of a domain, by TLSA records and a kept MTA-STS policy.
 

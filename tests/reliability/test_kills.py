@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(1800)]
 
 KILLS = ("deliver child", "deliver", "webhooks", "aside", "web child", "web", "smtp", "beat", "supervisor")
 LEASE_S = 62
+RESTART_S = 1.0
+"""Until a killed part serves again."""
 
 
 @pytest.fixture(params=["sqlite", "mariadb"] if LONG else ["sqlite"])
@@ -84,6 +86,8 @@ def test_every_process_may_be_killed(
         assert overdue < LEASE_S
         assert world.metric("commandpost_queue_oldest_overdue_seconds") == 0
         assert all(world.doctor().values()), world.doctor()
+        # The middle one: how long each takes hangs on what else the machine has to do.
+        assert statistics.median(every) <= RESTART_S, _told(back)
         assert world.installation.stop() == 0
         assert world.survivors() == set()
 

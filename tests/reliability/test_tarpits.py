@@ -24,8 +24,8 @@ from tests.reliability.conftest import LONG, times
 
 TARPITS = 20
 EVERY_S = 0.2
-BOUND_S = 5.0
-"""Of the 95th percentile, on a machine that does other things; the goal is 2 s."""
+BOUND_S = 2.0
+"""Seconds, of the 95th percentile."""
 
 Report = Callable[[str], None]
 
@@ -108,7 +108,7 @@ def test_twenty_tarpits_with_a_long_queue_delay_a_healthy_domain_by_nothing(heal
         f"{queued} queued for {TARPITS} tarpits: a healthy domain has p50 {took[len(took) // 2]:.2f} s,"
         f" p95 {p95:.2f} s, at most {took[-1]:.2f} s"
     )
-    assert p95 < BOUND_S
+    assert p95 < BOUND_S, (p95, took[-5:])
     assert took[-1] < float("inf"), "some never arrived"
     # Nothing of the long queue is lost, ended or tried out of turn, and every row says why it waits.
     rows = db.rows(

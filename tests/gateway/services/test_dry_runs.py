@@ -26,6 +26,7 @@ from gateway.services import (
     subscribers,
     suppressions,
     templates,
+    tls_forecasts,
     tls_policies,
     verdicts,
 )
@@ -338,3 +339,18 @@ def test_a_kept_policy_of_the_recipients_domain_counts(
     tls_policies.save("friends.test", Policy("1", mode, (pattern,), now, now + 60_000))
     (place,) = dry_runs.run(caller=who.caller, draft=cast.draft()).destinations
     assert place.tls is not None and (place.tls.policy, said in place.tls.detail) == (policy, True), place.tls
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "required", "policy"),
+    [
+        ("https://api.provider.test/v1", True, "implicit"),
+        ("https://api.provider.test/v1", False, "implicit"),
+        ("http://127.0.0.1:8025/v1", True, "required"),
+        ("http://127.0.0.1:8025/v1", False, "none"),
+    ],
+)
+def test_what_is_owed_on_the_way_to_a_provider(endpoint: str, required: bool, policy: str) -> None:
+    tls = tls_forecasts.to_provider(endpoint, required=required)
+    assert tls.policy == policy
+    assert tls.detail.startswith("to the provider only")
