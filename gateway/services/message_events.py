@@ -37,6 +37,14 @@ WORDS: dict[str, frozenset[EventKind]] = {
 """The event types with the kinds that each stands for."""
 
 _PROVIDERS = {"direct": "mx", "smarthost": "smtp"}
+_OF_NOTICE = {
+    "automation": {
+        "id": "automation", "name": "automation_name", "run_id": "run", "trigger": "trigger", "event": "event",
+    },
+    "subscriber": {"id": "subscriber_id", "email": "email", "list_id": "list_id"},
+}  # fmt: skip
+"""What of a notice's facts is told, under which names."""
+
 _NOTICE_BIT = 1 << 64
 _FACTS = ("url", "user_agent", "verdict", "reasons")
 
@@ -70,19 +78,21 @@ def shown(row: EventRow, *, workspace: str, provider: str) -> dict[str, Any]:
 
 
 def shown_notice(notice: Notice, *, workspace: str) -> dict[str, Any]:
-    """A notice in the same form: what it is about stands under the first word of its kind."""
-    head = notice.kind.partition(".")[0]
-    data = dict(notice.data)
+    """A notice in the same form: `automation` and `subscriber` instead of a message."""
+    data = notice.data
     told: dict[str, Any] = {
         "id": ids.public_id("evt", UUID(int=notice.at_ms << 80 | _NOTICE_BIT | notice.id)),
         "type": notice.kind,
         "created_at": clock.rfc3339(notice.at_ms),
         "workspace": workspace,
     }
-    for name in ("subscriber", "test"):
-        if name in data:
-            told[name] = data.pop(name)
-    return told | {head: data}
+    for part, names in _OF_NOTICE.items():
+        found = {name: data[key] for name, key in names.items() if data.get(key)}
+        if found:
+            told[part] = found
+    if data.get("test"):
+        told["test"] = True
+    return told
 
 
 def event_id(row: EventRow) -> str:

@@ -93,6 +93,8 @@ def many(
         raise errors.Invalid("State should be one of " + ", ".join(STATES), field="State")
     hook = _active(caller, webhook_id)
     kinds = webhook_words.read(event, hook.surface).kinds if event is not None else 0
+    if event is not None and not kinds:
+        raise errors.InvalidEvent("A replay is limited by events of messages; without any, notices come too.")
 
     def work(tx: Transaction) -> int:
         lock = " FOR UPDATE" if tx.dialect == "mysql" else ""

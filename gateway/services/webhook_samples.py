@@ -37,7 +37,14 @@ _FACTS: dict[EventKind, dict[str, object]] = {
 }
 
 
-_NOTICE = {"id": "aut_00000000000000000000000000", "subscriber": {"email": "recipient@example.com"}, "test": True}
+_NOTICE = {
+    "automation": "aut_00000000000000000000000000",
+    "automation_name": "A test event",
+    "run": "run_00000000000000000000000000",
+    "trigger": "event",
+    "email": "recipient@example.com",
+    "test": True,
+}
 _PROVIDER = "smtp"
 
 

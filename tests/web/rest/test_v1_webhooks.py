@@ -18,10 +18,18 @@ from flask.testing import FlaskClient
 
 import models
 from gateway import clock, ids
-from gateway.services import deliveries, messages, notices, webhook_calls, webhooks
+from gateway.services import (
+    automation_runs,
+    automations,
+    deliveries,
+    lists,
+    messages,
+    subscribers,
+    webhook_calls,
+    webhooks,
+)
 from models import database as db
-from models.database import in_transaction
-from models.vocabulary import EventKind, NoticeKind
+from models.vocabulary import EventKind
 from tests import cast
 from tests.gateway.services.webhook_world import Hands, happen, message
 from tests.peers.http_sink import Answer, HttpSink, Request
@@ -88,12 +96,11 @@ def test_each_of_the_eight_types_is_told_in_the_printed_form(api: Api, who: cast
     happen(who, message_id, EventKind.CLICKED, delivery_id=delivery_id, data=browser | {"url": "https://a.test/"})
     happen(who, message_id, EventKind.BOUNCED, delivery_id=delivery_id, data={"code": 550, "enhanced": "5.1.1"})
     happen(who, message_id, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED, delivery_id=delivery_id)
-    in_transaction(
-        lambda tx: notices.record(
-            tx, NoticeKind.AUTOMATION_TRIGGERED, account_id=who.owner.account_id,
-            data={"id": "aut_1", "run_id": "run_1", "subscriber": {"email": "jane@friends.test"}},
-        )
-    )  # fmt: skip
+    friends = lists.add(caller=who.owner, name="Friends")
+    subscribers.add(caller=who.owner, list_id=friends.id, email="jane@friends.test")
+    given = {"name": "Hello", "trigger": {"type": "event", "event": "go"}, "actions": [{"type": "exit"}]}
+    hello = automations.add(caller=who.owner, given=given)
+    run = automation_runs.trigger(caller=who.owner, automation=hello, subscriber="jane@friends.test")
     webhook_calls.drain(5)
     told = [checked(request, made["secret"]) for request in sink.requests]
     by_type = {one["type"]: one for one in told}
@@ -114,7 +121,9 @@ def test_each_of_the_eight_types_is_told_in_the_printed_form(api: Api, who: cast
     assert by_type["message.bounced"]["data"]["bounce_type"] == "permanent"
     assert by_type["subscriber.unsubscribed"]["subscriber"] == {"email": "jane@friends.test"}
     automation = by_type["automation.triggered"]
-    assert automation["automation"] == {"id": "aut_1", "run_id": "run_1"}
+    assert automation["automation"] == {
+        "id": hello.public_id, "name": "Hello", "run_id": run.public_id, "trigger": "event", "event": "go",
+    }  # fmt: skip
     assert automation["subscriber"] == {"email": "jane@friends.test"}
     assert len({one["id"] for one in told}) == 8
 
@@ -234,6 +243,8 @@ def test_in_order_of_the_message_retried_dead_and_replayed(
     # By a filter, and by a range of time.
     replay = {"state": "told", "events": ["message.bounced", "message.opened"], "since": "2020-01-01T00:00:00Z"}
     assert api("POST", f"{path}/replay", replay, status=202)["replayed"] == 2
+    only_notices = replay | {"events": ["automation.triggered"]}
+    assert api("POST", f"{path}/replay", only_notices, status=400)["code"] == "invalid_event"
     nothing = replay | {"until": "2020-01-02T00:00:00Z"}
     assert api("POST", f"{path}/replay", nothing, status=202)["replayed"] == 0
     webhook_calls.drain(5)
@@ -265,6 +276,21 @@ def test_a_test_event_tells_what_the_endpoint_made_of_it(api: Api, who: cast.Sen
     event = checked(sink.requests[1], made["secret"])
     assert event["type"] == "automation.triggered" and event["test"] is True
     assert api("POST", path, {"event": "nonsense"}, status=400)["code"] == "invalid_event"
+
+
+def test_who_is_taken_off_a_list_by_the_api_is_told_without_a_message(
+    api: Api, who: cast.Sender, sink: HttpSink
+) -> None:
+    made = api("POST", "/v1/webhooks", {"url": sink.url + "/hook", "events": ["subscriber.unsubscribed"]}, status=201)
+    friends = lists.add(caller=who.owner, name="Friends")
+    jane = subscribers.add(caller=who.owner, list_id=friends.id, email="jane@friends.test")
+    subscribers.unsubscribe(caller=who.owner, subscriber=jane)
+    webhook_calls.drain(5)
+    (request,) = sink.requests
+    told = checked(request, made["secret"])
+    assert told["type"] == "subscriber.unsubscribed" and "message" not in told
+    assert told["subscriber"]["email"] == "jane@friends.test" and told["subscriber"]["list_id"].startswith("lst_")
+    assert [one["type"] for one in api("GET", f"/v1/webhooks/{made['id']}/deliveries")["data"]] == [told["type"]]
 
 
 def test_a_domains_key_has_webhooks_of_its_domain_alone(
