@@ -173,7 +173,7 @@ def _read_multipart(part: Part, found: Structured, depth: int) -> None:
         unsupported(f"parts of the type {part.kind}")
     if depth >= _DEPTH:
         unsupported("parts inside each other that deep")
-    if sum(1 for _ in parse.delimiters(boundary).finditer(part.body)) > parse.PARTS_MAX + 1:
+    if part.body.count(b"\n--" + boundary.encode("utf-8", "replace")) > parse.PARTS_MAX:
         unsupported(f"more than {parse.PARTS_MAX} parts")
     children = [parse.part(piece) for piece in parse.pieces(part.body, boundary)]
     if not children:

@@ -88,6 +88,8 @@ class Ses(Provider):
 
     def checked(self, answer: Answer) -> Check:
         found = json_of(answer)
+        if _word(answer) == "AccessDeniedException":
+            return Check(False, "the key is good, but lacks ses:GetAccount: whether it may send is not known")
         if answer.status != 200 or not isinstance(found, dict):
             return Check(False, f"HTTP {answer.status}: {self.said(answer)}"[:500])
         if found.get("SendingEnabled") is False:

@@ -95,6 +95,8 @@ class TestSes(ProviderCases):
         path = "/v2/email/account"
         api.script(path, said(200, {"SendingEnabled": True, "ProductionAccessEnabled": False}))
         assert "sandbox" in self.build(api.url).check().detail
+        api.script(path, _error(403, "AccessDeniedException", "not authorized to perform: ses:GetAccount"))
+        assert "ses:GetAccount" in self.build(api.url).check().detail
         api.script(path, said(200, {"SendingEnabled": False}))
         assert not self.build(api.url).check().ok
 
