@@ -131,7 +131,8 @@ def _handed_over(one: Fate) -> bool:
 def _handing_over(one: Fate) -> str:
     last = one.attempts[-1]
     when = _time(last.started_ms + last.ms)
-    return f"was handed over to {last.remote} at attempt {one.attempt_count} at {when}{_because(_quoted(last.reply))}"
+    said = _because(_quoted(last.reply))
+    return f"was handed over to {last.remote}{_over(last)} at attempt {one.attempt_count} at {when}{said}"
 
 
 def _afterwards(one: Fate) -> str:

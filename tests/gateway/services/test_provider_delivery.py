@@ -115,6 +115,7 @@ def test_from_acceptance_to_the_provider_s_word(world: World, kind: str) -> None
     assert delivery.state == DeliveryState.HANDED_OVER
     assert _attempts() == [(kind, "handed_over")] and _events() == [EventKind.ACCEPTED]
     assert models.WebhookDelivery.select().count() == 0
+    assert f" over {kind} " in world.text(message_id)
     assert "has not said yet what became of it" in world.text(message_id)
 
     world.tell(kind, "delivered")
