@@ -217,7 +217,8 @@ class Engine:
             more, waiting = self._rerouter.settle([one.row for one in waiting])
             going += more
         # Durable, so that whoever finds this process dead knows which server may have what it was sending.
-        lanes.rerouted([row for row in going if row.route != before[row.id]])
+        rows = [*going, *(one.row for one in waiting)]
+        lanes.rerouted([row for row in rows if row.route != before[row.id]])
         return going, waiting
 
     def _placed(self, claimed: list[Claimed]) -> list[tuple[Claimed, Place]]:

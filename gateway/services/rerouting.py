@@ -42,8 +42,8 @@ class Rerouter:
     """One of each process; `state_of` gives what the dispatcher knows, by the server's name among the limits."""
 
     def __init__(self, quotas: Quotas, state_of: Callable[[str], State], *, holds_doubtful: bool) -> None:
-        self._quotas, self._state_of, self._holds_doubtful = quotas, state_of, holds_doubtful
-        self._horizon: dict[int, tuple[int, int]] = {}
+        self._quotas, self._state_of, self.holds_doubtful = quotas, state_of, holds_doubtful
+        self._horizon: dict[tuple[int, bool], float] = {}
 
     def settle(self, claimed: Sequence[Claimed]) -> tuple[list[Claimed], list[PutOff]]:
         """Give each of a batch the route that it takes now; those for which no server is free are put off."""
@@ -134,12 +134,16 @@ class Rerouter:
         now = clock.now_ms()
         obstacle = choice.obstacle or Obstacle("")
         until = obstacle.until_ms
-        due = now + int(shaping.STEP_MS * ids.jitter(0.2)) if until is None else self._turn(choice.server, until, now)
-        due = min(due, now + LOOK_AGAIN_MS, max(row.expires_ms, now + 1000))
+        if until is None:
+            due = now + int(shaping.STEP_MS * ids.jitter(0.2))
+        else:
+            until = self._turn(choice.server, obstacle, until, now, bulk=row.is_bulk)
+            due = min(until, now + LOOK_AGAIN_MS)
+        due = min(due, max(row.expires_ms, now + 1000))
         rule = routes.basis_words(table, choice.basis)
-        whose = {routes.POOL: "no sending server", routes.ONLY: "the sending server asked for"}.get(
-            choice.basis, f"no sending server of the rule {rule}" if choice.basis.startswith("rule:") else "no server"
-        )
+        whose = "its sending server" if choice.basis == routes.ONLY else "no sending server"
+        if choice.basis.startswith("rule:"):
+            whose += f" of the rule {rule}"
         why = "; ".join(f"{server.name}: {one.why}" for server, one in choice.passed)
         cause = f"{whose} can take it now: {why}" if choice.basis != routes.ONLY else f"{whose} has to wait: {why}"
         pause = self._state_of(target_of(choice.server.id)).pause
@@ -149,16 +153,19 @@ class Rerouter:
         }  # fmt: skip
         return PutOff(row, due, orjson.dumps(verdict).decode(), cause[:_CAUSE], pause is not None)
 
-    def _turn(self, server: Server, until_ms: int, now_ms: int) -> int:
-        """When one more may find room in a server that is full until then: each that waits moves the next one on."""
-        began, count = self._horizon.get(server.id, (0, 0))
-        if began != until_ms:
-            count = 0
-        self._horizon[server.id] = (until_ms, count + 1)
-        if not server.limits:
+    def _turn(self, server: Server, obstacle: Obstacle, until_ms: int, now_ms: int, *, bulk: bool) -> int:
+        """When one more may find room: each that waits moves the next one of its stream on.
+
+        A queue may be cleared meanwhile, so nobody waits for long only because others did.
+        """
+        window = obstacle.window_ms
+        if not window:
             return until_ms + int(1000 * ids.jitter(1.0))
-        span, limit = min(server.limits, key=lambda pair: pair[1] / pair[0])
-        return until_ms + (count // limit) * span * 1000
+        key = (server.id, bulk)
+        last = now_ms + (shaping.STEP_MS if until_ms - now_ms < shaping.STEP_MS else LOOK_AGAIN_MS)
+        at = min(max(self._horizon.get(key, 0.0), until_ms), last)
+        self._horizon[key] = at + window / obstacle.limit
+        return max(until_ms, int(at - at % window))
 
 
 class _Batch:
@@ -190,7 +197,7 @@ class _Batch:
 
     def _choose(self, row: Claimed, way: Way) -> Choice | None:
         table = self._tables[row.account_id]
-        doubtful = row.was is DeliveryState.CLAIMED and self._rerouter._holds_doubtful
+        doubtful = row.was is DeliveryState.CLAIMED and self._rerouter.holds_doubtful
         mine = table.servers.get(way.server_id) if table is not None else None
         if mine is not None and (row.was is DeliveryState.HELD or doubtful):
             return None  # it is not sent anyhow

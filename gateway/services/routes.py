@@ -45,10 +45,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a server cannot take a message now; `until_ms` None: until somebody does something."""
+    """Why a server cannot take a message now; `until_ms` None: until somebody does something.
+
+    `window_ms`: from then on `limit` messages find room in each window of so many milliseconds.
+    """
 
     why: str
     until_ms: int | None = None
+    window_ms: int = 0
+    limit: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +166,9 @@ def judge_by(table: Table) -> Judge:
 
 
 def full_up(server: Server, until_ms: int, span: int) -> Obstacle:
-    limit = dict(server.limits).get(span)
+    limit = dict(server.limits).get(span, 1)
     word = server_usage.SPAN_WORDS[span]
-    return Obstacle(f"it has had its {limit} messages of this {word}", until_ms)
+    return Obstacle(f"it has had its {limit} messages of this {word}", until_ms, 1000 * span, limit)
 
 
 def first(basis: str, ordered: Sequence[Server], judge: Judge) -> Choice | None:

@@ -397,6 +397,9 @@ def test_a_quota_is_kept_and_what_is_beyond_it_waits_and_says_so(world: World) -
     text = world.explain(uuid).text
     assert "held back until" in text
     assert "small: it has had its 7 messages of this hour" in text
+    # The seven of the next hour are due at its beginning, those behind them are looked at again then.
+    due = [row.due_ms for row in models.Delivery.select().where(models.Delivery.state == DeliveryState.QUEUED)]
+    assert min(due) == hour and max(due) <= clock.now_ms() + 3_600_000
     # More room is used at once.
     world.change("small", quotas={"per_hour": 9})
     _drain()
