@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 from commands import registry
 from commands.registry import Command
@@ -16,7 +20,9 @@ from tests.conftest import ROOT
 from tests.contract import curl
 from web import pages
 from web.openapi.commands import GENERAL
+from web.pages import errors as page_of_errors
 from web.pages.commands import flat
+from web.rest import refusals
 
 DOCS = ROOT / "docs"
 PAGES = pages.generated()
@@ -64,10 +70,37 @@ def test_the_example_requests_are_the_same_request(command: Command) -> None:
     assert command.params.check({name.lower(): value for name, value in as_json.parameters.items()})[1] == []
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_every_refusal_is_answered_below_v1_as_the_page_says(app: Flask) -> None:
+    """With the status and the code of its row, whatever a service says with it."""
+    rows = dict.fromkeys(re.findall(r"^\| `(\w+)` \| \d+ \| (\d+) \| `", PAGES["errors.md"], re.MULTILINE))
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GatewayError)]
+    assert {(kind.slug, str(refusals.status_of(kind))) for kind in kinds} == set(rows)
+    with app.test_request_context("/v1/send"):
+        for kind in kinds:
+            answer = refusals.rendered(kind())
+            told = orjson.loads(answer.get_data())
+            assert (told["code"], str(answer.status_code)) in rows
+            assert {"error", "message", "code", "request_id"} <= told.keys()
+            assert (answer.status_code in (429, 503)) == ("Retry-After" in answer.headers), kind
+            assert ("errors" in told) == issubclass(kind, errors.Invalid)
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_what_http_refuses_below_v1_has_the_codes_of_the_page(client: FlaskClient) -> None:
+    nowhere, method = client.get("/v1/nowhere"), client.delete("/v1/send")
+    for answer in (nowhere, method):
+        code = answer.get_json()["code"]
+        assert page_of_errors.HTTP_CODES[code][0] == answer.status_code
+        assert f"| `{code}` | {answer.status_code} |" in PAGES["errors.md"]
+    assert method.headers["Allow"]
+
+
 def test_the_page_of_errors_has_every_refusal() -> None:
     text = PAGES["errors.md"]
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.GatewayError):
-            assert f"| `{kind.slug}` | {kind.status} | `{kind.smtp}` | {kind.message} |" in text
+            below = refusals.status_of(kind)
+            assert f"| `{kind.slug}` | {kind.status} | {below} | `{kind.smtp}` | {kind.message} |" in text
     for number in GENERAL:
         assert f"| {number} |" in text

@@ -8,6 +8,7 @@ from commands.sending import codes
 from commands.sending.faults import Faults
 from gateway import errors
 from web.openapi.commands import GENERAL
+from web.rest import refusals
 
 _INTRODUCTION = """\
 # Errors
@@ -34,9 +35,27 @@ of several HTTP statuses the gravest is taken.
 _REFUSALS = """
 ## Refusals
 
-| slug | HTTP | SMTP | meaning |
-|---|---|---|---|
+Below `/v1`, `/api/v1/customer` and `/api/v1/emails` every refusal is `{"error", "message", "code", "request_id"}`, with
+`errors: [{"field", "message"}]` where fields are at fault; `code` is the slug, and the status is that of the column
+`/v1`: 400 for what is wrong with a request, 404 for what is not there, 422 only for an idempotency key that was used
+with another payload, and for a Mailmark send of which every recipient is refused. An item of a bulk request fails with
+the same `code`. With 429 and 503 comes `Retry-After`.
+
+| slug | HTTP | `/v1` | SMTP | meaning |
+|---|---|---|---|---|
 """
+_OF_HTTP = """
+## What HTTP itself refuses below `/v1`
+
+| code | status | meaning |
+|---|---|---|
+"""
+HTTP_CODES = {
+    "not_found": (404, "There is no such path"),
+    "method_not_allowed": (405, "The path has no such method; `Allow` names those that it has"),
+    "internal_error": (500, "An unforeseen failure; `request_id` is what the log has it under"),
+}
+"""Codes below `/v1` that are no refusals of the engine."""
 _BAD, _FAILED = (100000, 100001, 100003), (100005,)
 
 
@@ -53,7 +72,10 @@ def page() -> str:
         lines.append(f"| {number} | {faults.status} | {text} |\n")
     lines.append(_REFUSALS)
     for kind in sorted(set(_kinds(errors.GatewayError)), key=lambda one: (one.slug, one.__name__)):
-        lines.append(f"| `{kind.slug}` | {kind.status} | `{kind.smtp}` | {kind.message} |\n")
+        below = refusals.status_of(kind)
+        lines.append(f"| `{kind.slug}` | {kind.status} | {below} | `{kind.smtp}` | {kind.message} |\n")
+    lines.append(_OF_HTTP)
+    lines += [f"| `{code}` | {status} | {text} |\n" for code, (status, text) in HTTP_CODES.items()]
     return "".join(lines)
 
 

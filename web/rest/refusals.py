@@ -42,22 +42,27 @@ def register(blueprint: Blueprint, *, forbidden: tuple[type[errors.GatewayError]
 
 def rendered(error: errors.GatewayError, *, forbidden: tuple[type[errors.GatewayError], ...] = ()) -> Response:
     """The refusal with its status and headers. What is too large stays 413; every fault stands in `errors`."""
-    short, status, headers, more = error.slug.replace("_", " "), error.status, {}, {}
-    if isinstance(error, forbidden):
-        status = 403
-    elif isinstance(error, errors.NotAuthenticated):
+    short, headers, more = error.slug.replace("_", " "), {}, {}
+    status = 403 if isinstance(error, forbidden) else status_of(type(error))
+    if isinstance(error, errors.NotAuthenticated):
         short = INVALID_KEY
-    elif isinstance(error, errors.Invalid):
+    elif isinstance(error, errors.Invalid) and not isinstance(error, forbidden):
         short, more = VALIDATION, {"errors": _faults(error)}
-        status = error.status if isinstance(error, errors.TooLarge) else 400
-    elif isinstance(error, errors.NotFound):
-        status = 404
     elif isinstance(error, errors.RateLimited):
         headers = rates.headers_of(error)
     elif isinstance(error, (errors.QuotaReached, errors.Unavailable)):
         headers = retry_after(error)
     content = orjson.dumps(body(short, error.message, error.slug, **more))
     return Response(content, status, headers, mimetype="application/json")
+
+
+def status_of(kind: type[errors.GatewayError]) -> int:
+    """The HTTP status of a refusal here: validation is 400, whatever is absent 404; 422 has a meaning of its own."""
+    if issubclass(kind, errors.TooLarge):
+        return kind.status
+    if issubclass(kind, errors.Invalid):
+        return 400
+    return 404 if issubclass(kind, errors.NotFound) else kind.status
 
 
 def finish(response: Response) -> Response:
