@@ -130,6 +130,8 @@ class Tenant:
             "webhookdeliveryid": told.id,
             "smtpid": login.id,
             "apikeyid": self.key.id,
+            "apikeyuuid": str(models.ApiKey.get_by_id(self.key.id).uuid),
+            "domainuuid": str(domain.uuid),
             "templateid": template.id,
             "listid": list_.id,
             "subscriberid": subscriber.id,
@@ -199,7 +201,7 @@ def _post(client: FlaskClient, command: Command, params: dict[str, Any], key: st
 
 def _absent(ids: dict[str, Any]) -> dict[str, Any]:
     none = "01a1fbad-0000-7000-8000-000000000000"
-    return {name: none if name == "messageid" else ABSENT for name in ids}
+    return {name: none if name == "messageid" or name.endswith("uuid") else ABSENT for name in ids}
 
 
 WITH_IDS = [command for command in USER_COMMANDS if _ids(command)]
@@ -253,6 +255,20 @@ ROUTES = [
     ("POST", "/api/v1/webhooks", {"Event": "opened", "WebhookURL": "https://hooks.example.com/o"}),
     ("DELETE", "/api/v1/webhooks", {"WebhookID": "{webhook}"}),
     ("DELETE", "/api/v1/webhooks/{webhook}", None),
+    ("GET", "/v1/messages", None),
+    ("GET", "/v1/messages/{message}", None),
+    ("POST", "/v1/messages/{message}/cancel", {}),
+    ("POST", "/v1/messages/{message}/reschedule", {"scheduled_at": "2020-01-01T00:00:00Z"}),
+    ("POST", "/v1/send", {"from": "a@stranger.test", "to": "j@friends.test", "template": "{template}"}),
+    ("GET", "/v1/keys", None),
+    ("GET", "/v1/keys/{apikey}", None),
+    ("PATCH", "/v1/keys/{apikey}", {"name": "taken"}),
+    ("POST", "/v1/keys/{apikey}/rotate", {}),
+    ("DELETE", "/v1/keys/{apikey}", None),
+    ("GET", "/v1/sending-domains", None),
+    ("GET", "/v1/sending-domains/{dom}", None),
+    ("POST", "/v1/sending-domains/{dom}/verify", {}),
+    ("DELETE", "/v1/sending-domains/{dom}", None),
     ("GET", "/v1/webhooks/dead-letters", None),
     ("GET", "/v1/webhooks", None),
     ("GET", "/v1/webhooks/{whk}", None),
@@ -330,6 +346,8 @@ def _filled(value: Any, ids: dict[str, Any]) -> Any:
         "{automation}": "automationid",
         "{run}": "runid",
         "{whk}": "whk",
+        "{apikey}": "apikeyuuid",
+        "{dom}": "domainuuid",
         "{aud}": "aud",
         "{server}": "serverid",
         "{rule}": "ruleid",
