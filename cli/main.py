@@ -36,6 +36,7 @@ _COMMANDS = {
     "campaign": ("cli.campaigns", "campaign", "Campaigns."),
     "server": ("cli.servers", "server", "Sending servers: relays and providers of an account."),
     "limit": ("cli.limits", "limit", "Limits on destinations."),
+    "warmup": ("cli.warmups", "warmup", "Source addresses that begin small."),
     "import": ("cli.imports", "import_", "Bring over what clients of another installation hold."),
     "bench": ("cli.bench", "bench", "Measure this machine with a whole installation."),
     "settings": ("cli.settings", "settings", "All settings and their values."),

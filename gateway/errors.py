@@ -573,3 +573,9 @@ class AllRefused(GatewayError):
     slug = "all_recipients_refused"
     status = 422
     message = "Every recipient is refused; nothing was sent."
+
+
+class WarmupExists(GatewayError):
+    slug = "warmup_exists"
+    status = 409
+    message = "It is being warmed up already."

@@ -45,6 +45,7 @@ from models.template import Template
 from models.tls_policy import TlsPolicy
 from models.tracking import HitSpool
 from models.tracking_domain import TrackingDomain
+from models.warmup import Warmup, WarmupDay, WarmupGrant
 from models.webhook import Webhook, WebhookAttempt, WebhookCount, WebhookDelivery, WebhookReplay
 
 DURABLE = (
@@ -125,6 +126,9 @@ DURABLE = (
     Template,
     TlsPolicy,
     TrackingDomain,
+    Warmup,
+    WarmupDay,
+    WarmupGrant,
     Webhook,
     WebhookAttempt,
     WebhookCount,
@@ -222,6 +226,9 @@ __all__ = [
     "Template",
     "TlsPolicy",
     "TrackingDomain",
+    "Warmup",
+    "WarmupDay",
+    "WarmupGrant",
     "Webhook",
     "WebhookAttempt",
     "WebhookCount",

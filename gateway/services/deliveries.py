@@ -39,8 +39,9 @@ from gateway.services import (
     simulations,
     thread_connections,
     tls_policies,
+    warmup_gate,
 )
-from gateway.services.destinations import Job, Learned
+from gateway.services.destinations import Destination, Job, Learned
 from gateway.services.dispatch import Dispatcher, Place, Worker
 from gateway.services.lanes import Claimed, PutOff
 from gateway.services.outcomes import Done
@@ -112,6 +113,7 @@ class Engine:
             transport=self._transport,
             start=self._start_sender,
         )
+        self._warmups = warmup_gate.Gate([source.address for source in settings.source_addresses])
         holds_doubtful = settings.in_doubt == "hold"
         self._rerouter = Rerouter(self._quotas, self._dispatcher.server_state, holds_doubtful=holds_doubtful)
         self._flusher = threading.Thread(target=self._flush_all, name="flusher", daemon=True)
@@ -182,7 +184,10 @@ class Engine:
                 self._look_at_limits(now=True)
                 gone = self._dispatcher.sift(placed)
             away = {one.row.id for one in gone}
-            gone += waiting
+            # After everything else that may hold a delivery: who gets a place of the day is meant to go.
+            small = self._warming([(row, place) for row, place in placed if row.id not in away])
+            away |= {one.row.id for one in small}
+            gone += [*waiting, *small]
             self._wide = len(claimed) >= lanes.BATCH // 2 and len(gone) > 0.8 * len(claimed)
             places = {row.id: place for row, place in placed if row.id not in away}
             jobs = self._prepare([row for row in going if row.id in places])
@@ -206,6 +211,15 @@ class Engine:
             except Exception:
                 with self._change:
                     self._put_off += gone
+
+    def _warming(self, placed: list[tuple[Claimed, Place]]) -> list[PutOff]:
+        """Those whose mailbox or source address begins small and has no place left today."""
+        groups = {
+            row.id: place.group if isinstance(place, Destination) else ""
+            for row, place in placed
+            if row.route == lanes.ROUTE_DEFAULT and not (isinstance(place, Destination) and place.single)
+        }
+        return self._warmups.hold([row for row, _ in placed], groups)
 
     def _routed(self, claimed: list[Claimed]) -> tuple[list[Claimed], list[PutOff]]:
         """Each with the route that it takes now; those that no sending server of their account can take."""

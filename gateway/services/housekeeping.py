@@ -28,6 +28,7 @@ from gateway.services import (
     shaping,
     strikes,
     tls_policies,
+    warmups,
     webhook_log,
     webhook_replays,
 )
@@ -62,6 +63,7 @@ def sweep(seconds: float) -> int:
         inbound_mail.collect,
         mailbox_mail.collect,
         domain_health.collect,
+        warmups.collect,
         shaping.collect,
         engagement.collect,
         list_imports.collect,

@@ -117,6 +117,10 @@ def delete(*, caller: Caller, address: str, domain_id: int | None = None) -> Mai
         if not gone.rowcount:
             raise errors.NoSuchMailbox(what="mailbox")
         tx.execute("DELETE FROM sender_group_mailbox WHERE mailbox_id = ?", (mailbox.id,))
+        ended = (
+            "UPDATE warmup SET done_ms = ?, reason = 'the mailbox was deleted' WHERE mailbox_id = ? AND done_ms IS NULL"
+        )
+        tx.execute(ended, (clock.now_ms(), mailbox.id))
 
     db.in_transaction(work)
     forget()

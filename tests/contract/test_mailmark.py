@@ -12,7 +12,7 @@ import requests
 
 import models
 from gateway import clock
-from gateway.services import keys, mailboxes, sender_groups, sequences
+from gateway.services import keys, mailboxes, sender_groups, sequences, warmups
 from models import database as db
 from tests.contract import curl
 from tests.contract.conftest import World
@@ -33,6 +33,7 @@ ANSWERS: dict[tuple[str, str], set[str]] = {
     ("PATCH", "/v1/sequences/:sequenceId"): {"id", "status"},
     ("DELETE", "/v1/sequences/:sequenceId"): {"id", "status", "cancelledEnrollments"},
     ("GET", "/v1/domain-health"): {"domain", "score", "spf", "dkim", "dmarc", "mx", "blacklist"},
+    ("GET", "/v1/warmup"): {"mailbox", "healthScore", "inboxRate", "dailyLimit", "today"},
     ("GET", "/v1/bounces"): {"sent", "delivered", "bounced", "failed", "opened", "clicked", "replied"},
     ("GET", "/v1/suppressions"): {"domain", "total", "hasMore", "items"},
     ("GET", "/v1/campaign-stats"): {"openRate", "clickRate", "replyRate", "bounceRate"},
@@ -45,6 +46,7 @@ def values(world: World) -> dict[str, str]:
     """A key of the domain, and a group and a sequence of it; the mailbox is there but for who makes it."""
     caller = world.caller()
     mailboxes.add(caller=caller, address="hello")
+    warmups.add(caller=caller, address="hello")
     steps = [{"type": "send_email", "subject": "x", "html": "y"}]
     return {
         "key": key(world),

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from gateway.services import arrivals, enrolments, identity, keys, mailbox_mail, mailboxes, sender_groups, sequences
+from gateway.services import (
+    arrivals,
+    enrolments,
+    identity,
+    keys,
+    mailbox_mail,
+    mailboxes,
+    sender_groups,
+    sequences,
+    warmups,
+)
 from gateway.services.mailbox_mail import Place
 from tests import cast
 from tests.web.rest.mailmark_world import Api, key
@@ -27,6 +37,7 @@ BODIES: dict[str, Any] = {
     "/sequences": {"name": "x", "from": "{address}", "steps": STEPS},
     "/sequences/<sequence_id>": {"status": "paused"},
     "/sequences/<sequence_id>/enroll": {"contacts": [{"email": "new@friends.test"}]},
+    "/warmup": {"mailbox": "{address}"},
     "/send": {"from": "{address}", "to": "new@friends.test", "subject": "x", "text": "y"},
 }
 
@@ -48,6 +59,7 @@ class Tenant:
         arrivals.receive(places=[place], mail_from="jane@friends.test", content=letter)
         (mail,) = mailbox_mail.list_(account_id=box.account_id, mailbox_id=box.id)
         group = sender_groups.add(caller=caller, name=f"Group of {name}", emails=[f"{name}@friends.test"])
+        warmups.add(caller=caller, address=box.address)
         sequence = sequences.add(caller=caller, name=f"Sequence of {name}", from_=box.address, steps=STEPS)
         enrolments.enrol(caller=caller, sequence_id=sequence.public_id, contacts=[{"email": f"{name}@friends.test"}])
         self.ids = {
