@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import clock, errors, ids
@@ -123,7 +123,8 @@ def _check(caller: Caller, wanted: Wanted) -> None:
 
 
 def _page(account_id: int, wanted: Wanted, before: int | None, count: int) -> Page:
-    where, values = _where(wanted, account_id)
+    where, values = _where(replace(wanted, kind=""), account_id)
+    window = _WINDOW if where else count + 1
     index = _BY_ACCOUNT[db.dialect()][bool(wanted.kind)]
     kind = f" AND kind = {AuditKind[wanted.kind.upper()].value}" if wanted.kind else ""
     at = 2**62 if before is None else before
@@ -137,7 +138,7 @@ def _page(account_id: int, wanted: Wanted, before: int | None, count: int) -> Pa
         # A window by the index, and only then the conditions: what rarely matches must not be searched without an end.
         rows = db.rows(
             f"SELECT {straight}{COLUMNS} FROM (SELECT id AS i FROM audit_entry{index} WHERE account_id = ?{kind}"
-            f" AND seq < ? AND seq >= ? ORDER BY seq DESC LIMIT {_WINDOW}) AS some"
+            f" AND seq < ? AND seq >= ? ORDER BY seq DESC LIMIT {window}) AS some"
             f" JOIN audit_entry{primary} ON id = i WHERE 1 = 1{where} ORDER BY seq DESC LIMIT ?",
             (account_id, at, floor, *values, count + 1 - len(found)),
         )
@@ -146,10 +147,10 @@ def _page(account_id: int, wanted: Wanted, before: int | None, count: int) -> Pa
             return Page(_shown(found[:count]), found[count - 1].seq)
         edge = db.rows(
             f"SELECT seq FROM audit_entry{index} WHERE account_id = ?{kind} AND seq < ? AND seq >= ?"
-            f" ORDER BY seq DESC LIMIT 1 OFFSET {_WINDOW - 1}",
+            f" ORDER BY seq DESC LIMIT 1 OFFSET {window - 1}",
             (account_id, at, floor),
         )
-        looked += _WINDOW
+        looked += window
         if not edge:
             return Page(_shown(found), None)
         at = edge[0][0]

@@ -36,7 +36,7 @@ WORDS: dict[str, frozenset[EventKind]] = {
 }
 """The event types with the kinds that each stands for."""
 
-_PROVIDERS = {"direct": "mx", "smarthost": "smtp"}
+_PROVIDERS = {"direct": "mx", "smarthost": "smtp", "smtps": "smtp"}
 _OF_NOTICE = {
     "automation": {
         "id": "automation", "name": "automation_name", "run_id": "run", "trigger": "trigger", "event": "event",
@@ -157,7 +157,8 @@ def _routed(message_ids: set[int]) -> dict[int, str]:
 
 def provider_word(transport: str) -> str:
     """The provider behind the word that attempts have for a way out."""
-    return server_kinds.provider_word(_PROVIDERS.get(transport, transport))
+    kind = transport.partition(":")[0]  # of `ses:12` and of `smtp://host:port` alike
+    return server_kinds.provider_word(_PROVIDERS.get(kind, kind))
 
 
 def type_of(native: str) -> str:

@@ -51,7 +51,7 @@ class World:
         uuid = messages.accept(who.caller, cast.draft(to=to, domain=who.domain.name, tags=tags)).message_id
         (message_id,) = db.rows("SELECT MAX(id) FROM message")[0]
         (delivery_id,) = db.rows("SELECT MAX(id) FROM delivery")[0]
-        data = {"transport": "ses", "url": "https://a.test/", "verdict": "human"}
+        data = {"transport": "ses:12", "url": "https://a.test/", "verdict": "human"}
         facts = [
             Fact(
                 who.owner.account_id, who.domain.id, kind, clock.now_ms(), message_id, delivery_id, to, tags=tags,
