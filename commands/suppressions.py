@@ -15,6 +15,7 @@ REASONS_DOC = "manual, unsubscribe, bounce or complaint"
 _EXAMPLE = {
     "EmailAddress": "jane@example.com",
     "DomainID": "123",
+    "ListID": "",
     "Domain": "yourdomain.com",
     "Reason": "bounce",
     "Rule": "bounce:5.1.1",
@@ -178,7 +179,8 @@ def _word(params: dict[str, Any], name: str, default: str) -> str:
 def _shown(row: Listed) -> dict[str, Any]:
     return {
         "EmailAddress": row.address,
-        "DomainID": str(row.domain_id) if row.domain_id else "",
+        "DomainID": str(row.domain_id) if row.domain_id > 0 else "",
+        "ListID": str(row.list_id or ""),
         "Domain": row.domain,
         "Reason": row.reason,
         "Rule": row.rule,

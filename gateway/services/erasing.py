@@ -46,6 +46,11 @@ def people(tx: db.Transaction, *, account_id: int, address: str) -> None:
             tx.execute("DELETE FROM confirmation WHERE subscriber_id = ?", (id_,))
             list_counts.change(tx, list_id, {status: -1})
     tx.execute("DELETE FROM engagement WHERE account_id = ? AND address = ?", key)
+    tx.execute(
+        "DELETE FROM list_import_error WHERE LOWER(value) = ?"
+        " AND import_id IN (SELECT id FROM list_import WHERE account_id = ?)",
+        (address, account_id),
+    )
     _notices(tx, account_id, address)
     tx.execute("DELETE FROM strike WHERE account_id = ? AND address = ?", key)
     tx.execute("DELETE FROM allowed WHERE account_id = ? AND address = ?", key)

@@ -117,7 +117,8 @@ def page(
     if kind is not None:
         where += " AND kind = ?"
         params.append(int(kind))
-    rows = db.rows(f"SELECT {_COLUMNS} FROM mail_list WHERE {where} ORDER BY id", params)
+    limit = "" if name else f" LIMIT {count}"
+    rows = db.rows(f"SELECT {_COLUMNS} FROM mail_list WHERE {where} ORDER BY id{limit}", params)
     # Folded here: the two databases do not agree on what the same letters are.
     return _counted([row for row in rows if name.casefold() in str(row[4]).casefold()][:count])
 

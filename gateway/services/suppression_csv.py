@@ -12,7 +12,7 @@ from gateway import clock, errors
 from gateway.services.suppression_list import Listed
 
 COLUMNS = (
-    "EmailAddress", "Domain", "Reason", "Rule", "Detail", "MX", "MessageID", "CreatedAt", "ExpiresAt",
+    "EmailAddress", "Domain", "Reason", "Rule", "Detail", "MX", "MessageID", "CreatedAt", "ExpiresAt", "ListID",
 )  # fmt: skip
 
 _ADDRESS = "emailaddress"
@@ -49,7 +49,7 @@ class Sheet:
 
 
 def write(rows: Iterable[Listed], *, heading: bool) -> str:
-    """RFC 4180; times are RFC 3339 with milliseconds, an empty Domain means the whole account."""
+    """RFC 4180; times are RFC 3339 with milliseconds, an empty Domain and ListID mean the whole account."""
     file = io.StringIO()
     writer = csv.writer(file)
     if heading:
@@ -65,6 +65,7 @@ def write(rows: Iterable[Listed], *, heading: bool) -> str:
             str(row.message or ""),
             time_text(row.created_ms),
             "" if row.expires_ms is None else time_text(row.expires_ms),
+            str(row.list_id or ""),
         )
         writer.writerow([harmless(text) for text in texts])
     return file.getvalue()

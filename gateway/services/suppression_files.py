@@ -12,6 +12,7 @@ from gateway.services.identity import Caller
 from gateway.services.suppression_csv import Line, Sheet
 from gateway.services.suppressions import Entry
 from models import database as db
+from models.vocabulary import ListKind
 
 EXPORTED_MOST = 10_000
 """Rows of one piece."""
@@ -50,6 +51,7 @@ class _Defaults:
     expires_ms: int | None
     columns: frozenset[str]
     domains: dict[str, int]
+    lists: frozenset[str]
     now_ms: int
 
 
@@ -73,7 +75,8 @@ def import_(
     sheet: Sheet = suppression_csv.read(text)
     now = clock.now_ms()
     done = Imported(rule=f"{suppression_list.IMPORT_RULE}:{ids.new_uuid()}", ignored=sheet.ignored)
-    defaults = _Defaults(caller, scope, reason, done.rule, expires_ms, sheet.columns, _domains(caller), now)
+    known = _domains(caller), _lists(caller)
+    defaults = _Defaults(caller, scope, reason, done.rule, expires_ms, sheet.columns, *known, now)
     batch: list[tuple[Entry, str]] = []
     for line in sheet.lines:
         found = line.error or _entry(line, defaults)
@@ -114,6 +117,17 @@ def _domains(caller: Caller) -> dict[str, int]:
     return {name: number for name, number in found.items() if caller.domain_id in (None, number)}
 
 
+def _lists(caller: Caller) -> frozenset[str]:
+    """The numbers of the account's lists; a key of a domain changes nothing for them."""
+    if caller.domain_id is not None:
+        return frozenset()
+    rows = db.rows(
+        "SELECT id FROM mail_list WHERE account_id = ? AND kind = ? AND deleted_ms IS NULL",
+        (caller.account_id, int(ListKind.LIST)),
+    )
+    return frozenset(str(list_id) for (list_id,) in rows)
+
+
 def _entry(line: Line, defaults: _Defaults) -> Entry | str:
     """The entry of a line, or what is wrong with it."""
     values = {name: value.strip() for name, value in line.values.items()}
@@ -126,6 +140,12 @@ def _entry(line: Line, defaults: _Defaults) -> Entry | str:
         if name not in defaults.domains and (name or defaults.caller.domain_id is not None):
             return f"the account has no sender domain {name[:253]!r}" if name else "should name the key's domain"
         domain_id = defaults.domains[name] if name else suppressions.WHOLE_ACCOUNT
+    if values.get("listid"):
+        if values.get("domain"):
+            return "should name a domain or a list"
+        if values["listid"] not in defaults.lists:
+            return f"the account has no list {values['listid'][:20]!r}"
+        domain_id = suppressions.list_scope(int(values["listid"]))
     reason = values.get("reason", "").lower() or defaults.reason
     if reason not in suppressions.REASONS:
         return f"the reason should be one of {', '.join(suppressions.REASONS)}"

@@ -38,7 +38,10 @@ _JOINS = (
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One row; `domain_id` 0 holds for the whole account, `message` is the one whose fate led here."""
+    """One row; `domain_id` 0 holds for the whole account, below 0 for the mail of one list.
+
+    `message` is the one whose fate led here.
+    """
 
     id: int
     address: str
@@ -51,6 +54,11 @@ class Listed:
     message: UUID | None
     created_ms: int
     expires_ms: int | None
+
+    @property
+    def list_id(self) -> int | None:
+        """The number of the list."""
+        return -self.domain_id if self.domain_id < 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ def written(caller: Caller, domain_id: int | None) -> int:
 def read(caller: Caller, domain_id: int | None) -> tuple[str, list[object]]:
     """The condition on rows that a caller sees, with `{0}` for the table's name; raises `NotFound`.
 
-    Of one domain what it keeps to: its own rows and the account's. Without one everything but what holds for the
-    mail of one list.
+    Of one domain what it keeps to: its own rows and the account's. Without one everything, what holds for the mail of
+    one list too.
     """
     if domain_id is not None:
         domain_id = domains.find(caller=caller, domain_id=domain_id, past=True).id
     elif caller.domain_id is not None:
         domain_id = caller.domain_id
     if domain_id is None:
-        return "{0}.account_id = ? AND {0}.domain_id >= 0", [caller.account_id]
+        return "{0}.account_id = ?", [caller.account_id]
     return "{0}.account_id = ? AND {0}.domain_id IN (0, ?)", [caller.account_id, domain_id]

@@ -129,7 +129,7 @@ def page(*, caller: Caller, count: int, after: int | None = None, name: str = ""
     """Templates whose name has `name` in it, in any case, without bodies, the oldest first, behind a number."""
     rows = db.rows(
         "SELECT id, name, subject, NULL, NULL, created_ms, updated_ms, uuid FROM template WHERE account_id = ?"
-        " AND id > ? ORDER BY id",
+        f" AND id > ? ORDER BY id{'' if name else f' LIMIT {count}'}",
         (caller.account_id, after or 0),
     )
     # Folded here: the two databases do not agree on what the same letters are.

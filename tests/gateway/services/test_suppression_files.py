@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import models
 from gateway import clock, errors
-from gateway.services import messages, suppression_csv, suppression_files, suppressions
+from gateway.services import lists, messages, suppression_csv, suppression_files, suppressions
 from gateway.services.suppressions import Entry
 from models import database as db
 from tests import cast
 
-HEAD = "EmailAddress,Domain,Reason,Rule,Detail,MX,MessageID,CreatedAt,ExpiresAt\r\n"
+HEAD = "EmailAddress,Domain,Reason,Rule,Detail,MX,MessageID,CreatedAt,ExpiresAt,ListID\r\n"
 
 
 @pytest.fixture
@@ -162,3 +162,22 @@ def test_a_hundred_thousand_lines(who: cast.Sender) -> None:
 def test_a_cursor_that_is_none(who: cast.Sender, cursor: str) -> None:
     with pytest.raises(errors.Invalid):
         suppression_files.export(caller=who.owner, cursor=cursor)
+
+
+def test_what_holds_for_a_list_goes_out_and_comes_back(who: cast.Sender) -> None:
+    news = lists.add(caller=who.owner, name="News")
+    theirs = lists.add(caller=cast.account("stranger"), name="Theirs")
+    text = f"EmailAddress,ListID\na@x.test,{news.id}\nb@x.test,{theirs.id}\nc@x.test,x\nd@x.test,\n"
+    done = suppression_files.import_(caller=who.owner, text=text)
+    assert (done.added, [bad.line for bad in done.invalid]) == (2, [3, 4])
+    rows, _ = suppression_files.export(caller=who.owner)
+    assert [(row.address, row.list_id, row.domain_id <= 0) for row in rows] == [
+        ("a@x.test", news.id, True), ("d@x.test", None, True),
+    ]  # fmt: skip
+    out = suppression_csv.write(rows, heading=True)
+    assert out.splitlines()[1].endswith(f",{news.id}")
+    db.in_transaction(lambda tx: tx.execute("DELETE FROM suppression"))
+    assert suppression_files.import_(caller=who.owner, text=out).added == 2
+    assert [row.list_id for row in suppression_files.export(caller=who.owner)[0]] == [news.id, None]
+    both = f"EmailAddress,Domain,ListID\ne@x.test,{who.domain.name},{news.id}\n"
+    assert "domain or a list" in suppression_files.import_(caller=who.owner, text=both).invalid[0].error
