@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 OK, REFUSED, FAILED = "ok", "refused", "failed"
 
+_log = logging.getLogger("commandpost.audit")
 place = spool.Place("audit")
 """A call that changed nothing goes here: a write to the database for each would cost more than the call."""
 
@@ -89,22 +91,26 @@ def logged_in(*, account_id: int, username: str, ip: str) -> None:
 
 
 def keep(call: Call) -> bool:
-    """Take the call down, whether or not the database is there; False where it could not be."""
+    """Take the call down, whether or not the database is there; False where it could not be. Never raises."""
     caller = call.caller
-    line = orjson.dumps(
-        [
-            clock.now_ms(),
-            caller.account_id if caller is not None else call.account_id,
-            call.actor or (caller.email if caller is not None else ""),
-            caller.key_id if caller is not None else None,
-            call.door,
-            call.action,
-            call.what,
-            call.ip,
-            call.request_id,
-            call.result,
-            call.status,
-            call.code,
-        ]
-    )
-    return place.append(line)
+    try:
+        line = orjson.dumps(
+            [
+                clock.now_ms(),
+                caller.account_id if caller is not None else call.account_id,
+                call.actor or (caller.email if caller is not None else ""),
+                caller.key_id if caller is not None else None,
+                call.door,
+                call.action,
+                call.what,
+                call.ip,
+                call.request_id,
+                call.result,
+                call.status,
+                call.code,
+            ]
+        )
+        return place.append(line)
+    except (OSError, orjson.JSONEncodeError):  # what was asked for is done, or refused, all the same
+        _log.exception("audit_call_not_kept", extra={"action": call.action})
+        return False

@@ -186,6 +186,14 @@ def test_what_cannot_be_read_in_the_spool_keeps_nothing_else_back() -> None:
     assert audit_chain.run(5) == 2
 
 
+def test_a_call_that_cannot_be_kept_is_no_failure_of_it(settings: config.Settings) -> None:
+    owner = cast.account()
+    assert not audit_calls.keep(audit_calls.Call("v1", caller=owner, action="\ud800"))
+    blocked = use_settings(settings.data / "other").data
+    blocked.write_text("a file where the folder should be")
+    assert not audit_calls.keep(audit_calls.Call("v1", caller=owner, action="GET /v1/lists"))
+
+
 SECRETS = (
     "whsec_c2VjcmV0Y2FuYXJ5c2VjcmV0Y2FuYXJ5",
     "4D196964-B909FDD7-134A4E29-6B0E923E",
