@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from cli import opening
-from cli.answer import USAGE, Answer, Failed, verb
-from gateway.services import users
+from cli.answer import USAGE, Answer, Failed, fields, table, verb
+from gateway.services import plans, users
 
 
 @click.group()
@@ -26,3 +26,33 @@ def set_(email: str, unlimited: bool, name: str | None) -> Answer:
     with opening.store():
         now = users.set_plan(email=email, plan=name, unlimited=unlimited)
     return Answer({"email": email, "plan": now}, f"{email} is on the plan {now}")
+
+
+@plan.command("list")
+@verb
+def list_() -> Answer:
+    """List the plans with their limits."""
+    with opening.store():
+        found = [one.shown() for one in plans.list_()]
+    names = ("name", "accounts", "emails_month", "max_domains", "max_webhooks", "requests", "request_window")
+    rows = [tuple("-" if one[name] is None else one[name] for name in names) for one in found]
+    return Answer({"plans": found}, table(names, rows))
+
+
+@plan.command()
+@click.argument("name")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=N", help=f"Of {', '.join(plans.LIMITS)}; `-` lifts one."
+)
+@verb
+def save(name: str, limits: tuple[str, ...]) -> Answer:
+    """Make a plan, or change the limits of one; its accounts have them within a second."""
+    changes: dict[str, int | None] = {}
+    for text in limits:
+        field, equals, value = text.partition("=")
+        if not equals or not (value == "-" or (value.isascii() and value.isdigit() and len(value) < 12)):
+            raise Failed("usage", f"--limit {text}: it should be NAME=N, or NAME=- for none", USAGE)
+        changes[field.strip()] = None if value == "-" else int(value)
+    with opening.store():
+        found = plans.save(name=name, changes=changes).shown()
+    return Answer(found, fields(found.items()))

@@ -166,6 +166,21 @@ def test_key_add(ask: Run, run: Run) -> None:
     assert refused(run, "key", "add", "--user", "jane@example.com", "--surface", "x") == (2, "usage")
 
 
+def test_plans_are_listed_made_and_changed(ask: Run, run: Run) -> None:
+    listed = {one["name"]: one for one in ask("plan", "list")["plans"]}
+    assert {name: (one["emails_month"], one["max_domains"], one["requests"]) for name, one in listed.items()} == {
+        "Default": (None, None, 100), "Unlimited": (None, None, None), "Free": (300, 1, 1),
+        "Starter": (10_000, 5, 10), "Growth": (30_000, None, 50), "Business": (50_000, None, 100),
+    }  # fmt: skip
+    made = ask("plan", "save", "Gold 2", "--limit", "emails_month=7", "--limit", "requests=3")
+    assert (made["name"], made["emails_month"], made["requests"], made["max_domains"]) == ("Gold 2", 7, 3, None)
+    changed = ask("plan", "save", "gold 2", "--limit", "emails_month=-")
+    assert (changed["name"], changed["emails_month"], changed["requests"]) == ("Gold 2", None, 3)
+    for limit in ("colour=1", "emails_month", "emails_month=x", "requests=0", "request_window=-"):
+        assert refused(run, "plan", "save", "Gold 2", "--limit", limit)[1] in ("invalid_parameter", "usage")
+    assert refused(run, "plan", "save", "no/name")[1] == "invalid_parameter"
+
+
 def test_plan_set(ask: Run, run: Run) -> None:
     ask("user", "add", "--email", "jane@example.com")
     account = Account.get().id
