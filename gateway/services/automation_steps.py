@@ -27,6 +27,7 @@ from gateway.services.identity import Caller
 from gateway.services.subscribers import Subscriber
 from gateway.transports import http_call
 from models import database as db
+from models.group_commit import in_shared_transaction
 from models.vocabulary import EventKind, NoticeKind, Stream, SubscriberStatus
 
 STEPS_MOST = 500
@@ -70,7 +71,7 @@ def advance(automation: Automation, program: list[Step], run: Run) -> None:
             return
         step = program[run.step]
         try:
-            moved = _do(caller, automation, run, step)
+            moved = _do(caller, automation, run, step, len(program))
         except Overtaken:
             return
         if moved is None:
@@ -79,27 +80,27 @@ def advance(automation: Automation, program: list[Step], run: Run) -> None:
     _end(run, FAILED, "it took too many steps")
 
 
-def _do(caller: Caller, automation: Automation, run: Run, step: Step) -> Run | None:
-    """One step; the run behind it, None where it waits or has ended."""
+def _do(caller: Caller, automation: Automation, run: Run, step: Step, size: int) -> Run | None:
+    """One step of a program of `size`; the run behind it, None where it waits or has ended."""
     kind = step["do"]
     if kind == automation_actions.SEND:
-        return _send(caller, automation, run, step)
+        return _send(caller, automation, run, step, size)
     try:
         done = _OTHERS[kind](caller, automation, run, step)
     except (errors.Unavailable, db.StoreUnavailable):
         raise
     except errors.GatewayError as refusal:
         done = Done("failed", refusal.message)
-    return db.in_transaction(lambda tx: _write(tx, automation, run, step, done))
+    return in_shared_transaction(lambda tx: _write(tx, automation, run, step, done, size))
 
 
-def _send(caller: Caller, automation: Automation, run: Run, step: Step) -> Run | None:
+def _send(caller: Caller, automation: Automation, run: Run, step: Step, size: int) -> Run | None:
     """The message and the step in one commit: a crash sends it once or leaves the step to be done."""
     letter = step["letter"]
     subscriber = _subscriber(caller, run)
     if subscriber is not None and subscriber.status is not SubscriberStatus.ACTIVE:
         done = Done("skipped", f"the subscriber is {subscriber.status.name.lower()}")
-        return db.in_transaction(lambda tx: _write(tx, automation, run, step, done))
+        return in_shared_transaction(lambda tx: _write(tx, automation, run, step, done, size))
     try:
         variables = {
             **letter.get("variables", {}),
@@ -118,9 +119,9 @@ def _send(caller: Caller, automation: Automation, run: Run, step: Step) -> Run |
             _still_mine(tx, run)
             _still_active(tx, automation)
             accepted = messages.store(tx, ready)
-            return _write(tx, automation, run, step, Done("sent", message_id=accepted.row_id))
+            return _write(tx, automation, run, step, Done("sent", message_id=accepted.row_id), size)
 
-        return db.in_transaction(work)
+        return in_shared_transaction(work)
     except (errors.Unavailable, db.StoreUnavailable):
         raise
     except errors.SuppressedRecipient as refusal:
@@ -135,7 +136,7 @@ def _send(caller: Caller, automation: Automation, run: Run, step: Step) -> Run |
             done = Done("waits", refusal.message, to=run.step, due_ms=clock.now_ms() + _LATER_MS, told=False)
     except errors.GatewayError as refusal:
         done = Done("failed", refusal.message, state=FAILED)
-    return db.in_transaction(lambda tx: _write(tx, automation, run, step, done))
+    return in_shared_transaction(lambda tx: _write(tx, automation, run, step, done, size))
 
 
 def _wait(caller: Caller, automation: Automation, run: Run, step: Step) -> Done:
@@ -309,14 +310,15 @@ def _check_active(automation: Automation) -> None:
         raise Halted
 
 
-def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, done: Done) -> Run | None:
+def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, done: Done, size: int) -> Run | None:
     """Where the run is now, and what became of the step; raises `Overtaken` and `Halted`."""
     if step["do"] != automation_actions.SEND or done.message_id is None:
         _still_mine(tx, run)
         _still_active(tx, automation)
     now = clock.now_ms()
     to = run.step + 1 if done.to is None else done.to
-    ended = done.state != RUNNING
+    state = COMPLETED if done.state == RUNNING and done.due_ms is None and to >= size else done.state
+    ended = state != RUNNING
     again = to == run.step
     waits = done.due_ms is not None and not ended
     if done.told:
@@ -329,7 +331,7 @@ def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, don
         "UPDATE automation_run SET step = ?, state = ?, tries = ?, cause = ?, updated_ms = ?, ended_ms = ?,"
         f" due_ms = {'?' if waits or ended else 'due_ms'} WHERE id = ?",
         (
-            to, done.state, run.tries + 1 if again else 0, done.detail[:_DETAIL] if again or ended else "", now,
+            to, state, run.tries + 1 if again else 0, done.detail[:_DETAIL] if again or ended else "", now,
             now if ended else None, *([done.due_ms if waits else None] if waits or ended else []), run.id,
         ),
     )  # fmt: skip

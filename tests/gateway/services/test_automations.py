@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -401,6 +404,34 @@ def test_a_crash_between_accept_and_step_sends_once(monkeypatch: pytest.MonkeyPa
     drain()
     assert [row.subject for row in models.Message.select().order_by(models.Message.id)] == ["Hi R0", "Second"]
     assert world.told(automation)[0].run.state == "completed"
+
+
+def test_a_worker_that_is_killed_leaves_nobody_out_and_writes_to_nobody_twice(later: Any) -> None:
+    world = World(150)
+    automation = world.add(SEND, {"type": "add_tag", "tag": "seen"}, trigger={"type": "event", "event": "go"})
+    for n in range(150):
+        automation_runs.announce(caller=world.owner, event="go", subscriber=f"reader{n}@friends.test")
+    kills = 0
+    for wanted in (10, 70):
+        db.close()  # a connection belongs to one process
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                automation_work.drain(60)
+            os._exit(0)
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if models.AutomationStep.select().count() >= wanted:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                kills += 1
+                break
+        later(automation_work.LEASE_MS + 1)
+    drain()
+    assert kills
+    assert Counter(_sent()) == Counter(f"reader{n}@friends.test" for n in range(150))
+    assert len(world.told(automation, state="completed", count=200)) == 150
+    steps = Counter((row.run_id, row.path) for row in models.AutomationStep.select())
+    assert (len(steps), set(steps.values())) == (300, {1})
 
 
 def test_workers_at_once_do_each_step_once() -> None:
