@@ -289,6 +289,7 @@ ROUTES = [
     ("GET", "/v1/audit-logs/export", None),
     ("GET", "/api/v1/messages/{message}/explain", None),
     ("GET", "/v1/messages/{message}/explain", None),
+    ("GET", "/v1/messages/{message}/provider-events", None),
     ("GET", "/v1/campaigns", None),
     ("GET", "/v1/campaigns/{campaign}", None),
     ("PATCH", "/v1/campaigns/{campaign}", {"name": "Theirs"}),
