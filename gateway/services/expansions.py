@@ -301,7 +301,7 @@ def _insert_in_lane(tx: db.Transaction, job: _Expansion, lane_id: int, where: st
 
 def _routing(tx: db.Transaction, job: _Expansion) -> routes.Plan | None:
     """By what each subscriber's way is chosen; None where the account has no sending servers to choose from."""
-    table = routing_tables.of(job.account_id)
+    table = routing_tables.committed(job.account_id)
     found = table and tx.rows(
         "SELECT uuid, live, stream, from_addr, tags, size, headers FROM message WHERE id = ?", (job.message_id,)
     )

@@ -161,7 +161,7 @@ def choose_servers(prepared: Prepared) -> None:
     if prepared.route == lanes.ROUTE_TEST:
         return
     draft, account_id = prepared.draft, prepared.caller.account_id
-    table = routing_tables.of(account_id)
+    table = routing_tables.committed(account_id)
     if table is None:
         if draft.server:
             raise routes.no_such(draft.server)

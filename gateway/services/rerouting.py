@@ -49,7 +49,7 @@ class Rerouter:
         """Give each of a batch the route that it takes now; those for which no server is free are put off."""
         if not any(routes.parse(row.route) for row in claimed):
             return list(claimed), []
-        tables = {row.account_id: routing_tables.of(row.account_id) for row in claimed}
+        tables = _tables(claimed)
         going, waiting = _Batch(self, tables, claimed).settle()
         if waiting:
             # Whoever just made room has let go of what waits: it must not be put off by our memory of before.
@@ -168,6 +168,17 @@ class Rerouter:
         return max(until_ms, int(at - at % window))
 
 
+def _tables(claimed: Sequence[Claimed]) -> dict[int, Table | None]:
+    """By account; read anew where a route is of a server or rule that is not known, which may be new."""
+    tables = {account: routing_tables.of(account) for account in {row.account_id for row in claimed}}
+    strange = set()
+    for account, route in {(row.account_id, row.route) for row in claimed}:
+        way, table = routes.parse(route), tables[account]
+        if way is not None and (table is None or not routes.is_share(table, way)):
+            strange.add(account)
+    return tables | {account: routing_tables.fresh(account) for account in strange}
+
+
 class _Batch:
     """One look at a batch of claimed deliveries."""
 
@@ -225,7 +236,7 @@ class _Batch:
         """Whether the rule still names the server."""
         key = (row.account_id, row.route)
         if key not in self._fit:
-            self._fit[key] = any(share.server.id == way.server_id for share in routes.shares_of(table, way))
+            self._fit[key] = routes.is_share(table, way)
         return self._fit[key]
 
     def _judge(self, account_id: int) -> Judge:

@@ -113,6 +113,11 @@ def shares_of(table: Table, way: Way) -> list[Share]:
     return shares(table, way.basis)
 
 
+def is_share(table: Table, way: Way) -> bool:
+    """Whether the server is one of those that the way's basis names."""
+    return any(share.server.id == way.server_id for share in shares_of(table, way))
+
+
 def _pool(table: Table) -> list[Share]:
     return [Share(one, one.priority, one.weight) for one in table.servers.values() if one.weight > 0]
 

@@ -37,7 +37,7 @@ def preview(
     domain_id = senders.of_address(account_id=caller.account_id, domain=sender_domain)
     if domain_id is None or not caller.covers(domain_id):
         raise errors.NotFound("There is no such sender domain.", what="domain")
-    table = routing_tables.of(caller.account_id)
+    table = routing_tables.committed(caller.account_id)
     stream = Stream.TRANSACTIONAL if list_id is None else Stream.BULK
     mail = routing_match.Mail(
         domain_id, sender_domain, routing_match.purpose_word(purpose, stream), tuple(tags), size, list_id

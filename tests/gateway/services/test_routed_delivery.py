@@ -593,6 +593,38 @@ def test_a_changed_server_is_dialled_anew(world: World) -> None:
         assert other.count == 1
 
 
+def test_what_another_process_changes_holds_for_the_next_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process knows of the account is from before, as where another one took the request."""
+    monkeypatch.setattr(routing_tables, "TRUST_MS", 3_600_000)
+    monkeypatch.setattr(routing_tables._tables, "_trust_ms", 3_600_000)
+    first, second = world.relay("first", priority=1), world.relay("second", priority=2)
+    world.send()
+    monkeypatch.setattr(routing_tables, "forget", lambda: None)
+    time.sleep(0.01)
+    world.rule("second", tag="now")
+    world.send(tags=["now"])
+    world.change("first", status="paused")
+    time.sleep(0.01)
+    (message_id,) = world.send()
+    route = next(gate for gate in world.explain(message_id).gates if gate.gate == "route")
+    assert route.details["server"] == "second"
+    _drain()
+    assert (first.count, second.count) == (0, 3)
+
+
+def test_a_server_that_the_engine_does_not_know_yet_is_new_to_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert routing_tables.of(world.who.owner.account_id) is None
+    monkeypatch.setattr(routing_tables._tables, "_trust_ms", 3_600_000)
+    with monkeypatch.context() as other_process:
+        table = routing_tables.Recent(routing_tables._load, trust_ms=0)
+        other_process.setattr(routing_tables, "_tables", table)
+        sink = world.relay("mine", quotas={"per_day": 2})
+        world.send(3)
+    _drain()
+    assert sink.count == 2
+    assert models.CapturedMail.select().count() == 0
+
+
 def test_a_request_may_name_its_server_or_a_kind(world: World) -> None:
     first, second = world.relay("first", priority=1), world.relay("second", priority=2)
     world.send(server="second")

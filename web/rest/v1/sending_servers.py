@@ -166,7 +166,7 @@ def _object(params: dict[str, Any], name: str, flat: set[str]) -> dict[str, Any]
 
 def _shown(caller: Caller, servers: Sequence[SendingServer]) -> list[dict[str, Any]]:
     usage = sending_servers.used(caller=caller, servers=list(servers))
-    table = routing_tables.of(caller.account_id)
+    table = routing_tables.committed(caller.account_id)
     return [_one(server, usage[server.id], table) for server in servers]
 
 
