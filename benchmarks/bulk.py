@@ -75,12 +75,15 @@ def http(folder: Path, requests: int, connections: list[int], **settings: str) -
     installation.cli("migrate")
     world.prepare(installation)
     made = installation.cli("key", "add", "--user", world.EMAIL, "--surface", "mailersio")
-    with world.part(installation, "web", port=installation.http):
+    with world.part(installation, "web", port=installation.http) as pid:
         _http(installation, made["key"], 2, 2, own=False, first=10_000_000)
         for label, own in (("one body for all", False), ("a body for each", True)):
             for n in connections:
+                before = world.processor(pid)
                 found = _http(installation, made["key"], requests, n, own=own, first=n * 1_000_000)
-                say(f"over HTTP, {label}, {n} connections", f"{found.rate * SIZE:7.0f} messages/s   {found.line()}")
+                cpu = len(found.latencies) * SIZE / (world.processor(pid) - before)
+                text = f"{found.rate * SIZE:7.0f}/s   {cpu:7.0f} a second of processor time   {found.line()}"
+                say(f"over HTTP, {label}, {n} connections", text)
 
 
 def _http(installation: Installation, key: str, requests: int, connections: int, *, own: bool, first: int) -> Measured:

@@ -36,7 +36,9 @@ class Entry:
     transaction, which others wait for, is short.
     """
 
-    __slots__ = ("_columns", "admitted", "content_id", "draft", "gated", "lanes", "recipients", "uuid", "verdicts")
+    __slots__ = (
+        "_columns", "admitted", "content_id", "draft", "fact", "gated", "lanes", "recipients", "uuid", "verdicts",
+    )  # fmt: skip
 
     def __init__(
         self, uuid: UUID, gated: Prepared, draft: Draft, recipients: list[str], lanes_: Mapping[str, int]
@@ -46,6 +48,7 @@ class Entry:
         self.admitted = Admitted()
         self.content_id = 0
         self.verdicts = "[]"
+        self.fact = _accepted(gated, draft, recipients)
         caller, sender = gated.caller, gated.sender
         self._columns = (
             self.uuid.bytes,
@@ -148,7 +151,11 @@ def record(tx: db.Transaction, message_ids: Sequence[int], entries: Sequence[Ent
     facts = []
     telling = []
     for message_id, entry in zip(message_ids, entries, strict=True):
-        facts.append(_accepted(message_id, entry))
+        fact = entry.fact
+        fact.message_id = message_id
+        if fact.data is not None and entry.draft.list_id is not None:
+            fact.data["recipients"] = entry.admitted.count
+        facts.append(fact)
         scheduled = entry.gated.due_ms > entry.gated.now_ms
         if entry.recipients and (scheduled or entry.admitted.suppressed):
             telling.append((message_id, entry))
@@ -159,18 +166,18 @@ def record(tx: db.Transaction, message_ids: Sequence[int], entries: Sequence[Ent
     ledger.record(tx, facts)
 
 
-def _accepted(message_id: int, entry: Entry) -> Fact:
-    gated, draft = entry.gated, entry.draft
-    base: dict[str, Any] = {"recipients": entry.admitted.count}
+def _accepted(gated: Prepared, draft: Draft, recipients: list[str]) -> Fact:
+    """That it was accepted, still without the message's number; of a list the transaction counts the recipients."""
+    base: dict[str, Any] = {"recipients": len(recipients)}
     if draft.list_id is not None:
         base["list"] = draft.list_id
     if draft.mail_from is not None:
         base["mail_from"] = draft.mail_from
     if draft.metadata:
         base["metadata"] = draft.metadata
-    rcpt = entry.recipients[0] if len(entry.recipients) == 1 else ""
+    rcpt = recipients[0] if len(recipients) == 1 else ""
     return Fact(
-        gated.sender.account_id, gated.sender.id, EventKind.ACCEPTED, gated.now_ms, message_id,
+        gated.sender.account_id, gated.sender.id, EventKind.ACCEPTED, gated.now_ms, 0,
         rcpt=rcpt, data=base, tags=draft.tags, origin=draft.origin,
     )  # fmt: skip
 

@@ -103,6 +103,8 @@ def spend_some(
         used = tx.rows("SELECT n FROM quota_usage WHERE account_id = ? AND period = ?", (account_id, period))[0][0]
         limits.append((column, period, limit, int(used)))
     refusals: list[errors.QuotaReached | None] = []
+    if not limits:
+        return [None] * len(wanted), {}
     spent = 0
     for emails in wanted:
         passed = next((one for one in limits if one[3] + spent + emails > one[2]), None)

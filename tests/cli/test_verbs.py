@@ -164,6 +164,18 @@ def test_key_add(ask: Run, run: Run) -> None:
     assert refused(run, "key", "add", "--user", "jane@example.com", "--value", "their-own-key-1")[0] == 1
     assert refused(run, "key", "add", "--user", "jane@example.com", "--domain", "other.example") == (1, "not_found")
     assert refused(run, "key", "add", "--user", "jane@example.com", "--surface", "x") == (2, "usage")
+    for surface, unknown in (("mailersio", "read:statistics"), ("octeth", "read:lists "), ("mailmark", "fly")):
+        scoped = ("key", "add", "--user", "jane@example.com", "--surface", surface, "--scope", unknown)
+        assert refused(run, *scoped) == (1, "invalid_parameter")
+    ask("domain", "add", "example.net", "--user", "jane@example.com", "--trusted")
+    of_two = ask(
+        "key", "add", "--user", "jane@example.com", "--surface", "mailersio", "--service", "worker",
+        "--domain", "example.com", "--domain", "example.net",
+    )  # fmt: skip
+    assert len(identity.authenticate_key(key=of_two["key"], surfaces=("mailersio",)).domain_ids) == 2
+    assert models.ApiKey.get_by_id(of_two["id"]).service == "worker"
+    several = ("key", "add", "--user", "jane@example.com", "--domain", "example.com", "--domain", "example.net")
+    assert refused(run, *several) == (1, "invalid_parameter")  # those of the command API are of one domain
 
 
 def test_plans_are_listed_made_and_changed(ask: Run, run: Run) -> None:

@@ -138,6 +138,8 @@ def test_unknown_fields(bulk: Bulk) -> None:
     assert [one["field"] for one in told["warnings"]] == ["defaults.shade", "messages.0.colour", "tone"]
     strict = bulk([GOOD | {"colour": 1}, GOOD], key=key_of(bulk.who, strict=True)).get_json()
     assert (strict["accepted"], strict["data"][0]["error"]["code"]) == (1, "unknown_field")
+    whole = bulk([GOOD], defaults={"shade": 2}, key=key_of(bulk.who, strict=True))
+    assert (whole.status_code, whole.get_json()["code"]) == (400, "unknown_field")
 
 
 def test_each_item_is_sent_by_the_domain_of_its_from(bulk: Bulk) -> None:

@@ -88,7 +88,10 @@ def _items(
 ) -> list[Item | errors.GatewayError]:
     reader = Reader(caller)
     items: list[Item | errors.GatewayError] = []
-    warnings.add("defaults", [name for name in defaults if name not in KNOWN])
+    unread = [name for name in defaults if name not in KNOWN]
+    if unread and caller.strict:
+        raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=f"defaults.{unread[0]}")
+    warnings.add("defaults", unread)
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
             items.append(errors.Invalid("A message should be an object."))
