@@ -19,12 +19,12 @@ from tests.conftest import use_settings
 from tests.installation import Installation
 
 SIZE = 1000
-_EMAIL = "service@shop.test"
+_EMAIL, _DOMAIN = "service@people.test", "service.test"
 
 
 def _draft(n: int, html: str) -> Draft:
     to = [Mailbox(f"r{n}@friends.test", "Jane Doe")]
-    return Draft(Mailbox(f"hello@{world.DOMAIN}", "The Shop"), subject=f"Order {n}", html=html, to=to, tags=["order"])
+    return Draft(Mailbox(f"hello@{_DOMAIN}", "The Shop"), subject=f"Order {n}", html=html, to=to, tags=["order"])
 
 
 def service(folder: Path, requests: int, **settings: str) -> None:
@@ -37,7 +37,7 @@ def service(folder: Path, requests: int, **settings: str) -> None:
         users.add(email=_EMAIL, password="benchmark password")
         users.set_plan(email=_EMAIL, unlimited=True)
         caller = identity.for_account(users.find(_EMAIL).id)
-        domains.add(caller=caller, name=world.DOMAIN, trusted=True)
+        domains.add(caller=caller, name=_DOMAIN, trusted=True)
         for label, own in (("one body for all", False), ("a body for each", True)):
             rate, cpu = _measured(caller, requests, own=own)
             say(f"service alone, {label}", f"{rate:7.0f}/s   {cpu:7.0f} a second of processor time")
@@ -48,7 +48,7 @@ def service(folder: Path, requests: int, **settings: str) -> None:
 
 def _measured(caller: identity.Caller, requests: int, *, own: bool) -> tuple[float, float]:
     seconds = processor = 0.0
-    sender = domains.find_by_name(caller=caller, name=world.DOMAIN)
+    sender = domains.find_by_name(caller=caller, name=_DOMAIN)
     acting = replace(caller, domain_id=sender.id)
     gc.collect()
     gc.freeze()  # as the processes of an installation do

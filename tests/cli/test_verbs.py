@@ -173,7 +173,7 @@ def test_key_add(ask: Run, run: Run) -> None:
         "--domain", "example.com", "--domain", "example.net",
     )  # fmt: skip
     assert len(identity.authenticate_key(key=of_two["key"], surfaces=("mailersio",)).domain_ids) == 2
-    assert models.ApiKey.get_by_id(of_two["id"]).service == "worker"
+    assert ApiKey.get_by_id(of_two["id"]).service == "worker"
     several = ("key", "add", "--user", "jane@example.com", "--domain", "example.com", "--domain", "example.net")
     assert refused(run, *several) == (1, "invalid_parameter")  # those of the command API are of one domain
 
