@@ -119,9 +119,12 @@ class Place:
     def append(self, line: bytes) -> bool:
         """Add a line; False where it could not be kept."""
         wanted = self.folder()
-        if self._spool is None or self._spool.pid != os.getpid() or self._spool.folder != wanted:
-            self._spool = Spool(wanted)
-        return self._spool.append(line)
+        used = self._spool
+        if used is None or used.pid != os.getpid() or used.folder != wanted:
+            if used is not None and used.pid == os.getpid():  # after a fork its lock may be held for ever
+                used.close()
+            used = self._spool = Spool(wanted)
+        return used.append(line)
 
     def folder(self) -> Path:
         return config.settings().data / self.name

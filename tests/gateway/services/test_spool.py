@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway import config
 from gateway.services import hit_spool, spool
-from tests.conftest import ROOT
+from tests.conftest import ROOT, use_settings
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -102,3 +103,13 @@ def test_one_reader_at_a_time() -> None:
         assert (alone, other) == (True, False)
     with hit_spool.reading() as again:
         assert again
+
+
+def test_another_folder_costs_no_descriptor(settings: config.Settings) -> None:
+    place = spool.Place("lines")
+    place.append(b"one")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        use_settings(settings.data / str(number))
+        assert place.append(b"one")
+    assert len(os.listdir("/proc/self/fd")) == before
