@@ -6,15 +6,22 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from gateway import clock, config
 from gateway.mail import classify, verp
-from gateway.services import ledger, sending_servers, server_kinds, strikes, suppression_rules, tracking, unsubscribes
+from gateway.services import (
+    ledger,
+    reported,
+    sending_servers,
+    server_kinds,
+    strikes,
+    suppression_rules,
+    tracking,
+    unsubscribes,
+)
 from gateway.services.ledger import Fact
+from gateway.services.reported import Reported
 from gateway.services.sending_servers import SendingServer
 from gateway.services.tracking import Hit
 from gateway.services.unsubscribe_links import Leaving
@@ -45,27 +52,7 @@ _ENDS = {
     EventKind.BOUNCED: DeliveryState.BOUNCED,
     EventKind.FAILED: DeliveryState.FAILED,
 }
-_KNOWN = (EventKind.DELIVERED, EventKind.BOUNCED, EventKind.FAILED, EventKind.COMPLAINED)
 _HOST = re.compile(r"(?![0-9.]+$)[A-Za-z0-9._-]{1,253}")
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """The delivery as the transaction finds it, and as the reports change it."""
-
-    id: int
-    message_id: int
-    account_id: int
-    domain_id: int
-    rcpt: str
-    state: DeliveryState
-    struck: bool
-    tags: list[str]
-    metadata: dict[str, Any] | None
-    origin: str | None
-    since_ms: int
-    list_id: int
-    known: set[EventKind] = field(default_factory=set)
 
 
 def record(*, server: SendingServer, batch: Batch, digest: str) -> Counter[str]:
@@ -80,11 +67,12 @@ def _record(tx: db.Transaction, server: SendingServer, batch: Batch, digest: str
     now = clock.now_ms()
     _use(tx, server, batch.nonce, digest, now)
     sending_servers.saw_hook(tx, server)
-    deliveries = _deliveries(tx, server, batch.reports)
+    named = {id_ for one in batch.reports if one.token and (id_ := verp.decode_token(one.token)) is not None}
+    deliveries = reported.lock(tx, account_id=server.account_id, delivery_ids=sorted(named))
     done: Counter[str] = Counter()
     facts: list[Fact] = []
-    hits: list[tuple[Report, _Delivery]] = []
-    leaving: list[tuple[Report, _Delivery]] = []
+    hits: list[tuple[Report, Reported]] = []
+    leaving: list[tuple[Report, Reported]] = []
     for report in batch.reports:
         one = deliveries.get(verp.decode_token(report.token) or 0) if report.token else None
         what = _judge(report, one)
@@ -125,52 +113,7 @@ def _use(tx: db.Transaction, server: SendingServer, nonce: str, digest: str, now
         raise BadSignature("its token was used for another call")
 
 
-def _deliveries(tx: db.Transaction, server: SendingServer, reports: Sequence[Report]) -> dict[int, _Delivery]:
-    """Locked in their order, so that two calls, or a call and an outcome, come one after the other."""
-    ids = sorted({id_ for one in reports if one.token and (id_ := verp.decode_token(one.token)) is not None})
-    found: dict[int, _Delivery] = {}
-    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
-    for start in range(0, len(ids), _CHUNK):
-        some = ids[start : start + _CHUNK]
-        marks = ",".join("?" * len(some))
-        rows = tx.rows(
-            f"SELECT id, message_id, account_id, domain_id, rcpt, state, {strikes.STRUCK} FROM delivery"
-            f" WHERE id IN ({marks}) AND account_id = ? ORDER BY id{lock}",
-            (*some, server.account_id),
-        )
-        messages = sorted({row[1] for row in rows})
-        said = {
-            id_: (orjson.loads(tags or "[]"), orjson.loads(metadata) if metadata else None, origin, since, headers)
-            for id_, tags, metadata, origin, since, headers in (
-                tx.rows(
-                    "SELECT id, tags, metadata, origin, CASE WHEN send_at_ms > created_ms THEN send_at_ms"
-                    f" ELSE created_ms END, headers FROM message WHERE id IN ({','.join('?' * len(messages))})",
-                    messages,
-                )
-                if messages
-                else ()
-            )
-        }
-        for id_, message_id, account_id, domain_id, rcpt, state, struck in rows:
-            tags, metadata, origin, since_ms, headers = said.get(message_id, ([], None, None, 0, None))
-            list_id = int((orjson.loads(headers) if headers else {}).get("list", 0))
-            found[id_] = _Delivery(
-                id_, message_id, account_id, domain_id, rcpt, DeliveryState(state), bool(struck), tags, metadata,
-                origin, since_ms, list_id,
-            )  # fmt: skip
-        # In this order: the other way round the whole log would be read.
-        join = "STRAIGHT_JOIN" if tx.dialect == "mysql" else "CROSS JOIN"
-        for id_, kind in tx.rows(
-            f"SELECT d.id, e.kind FROM delivery d {join} event e ON e.message_id = d.message_id"
-            f" AND e.delivery_id = d.id WHERE d.id IN ({marks}) AND e.kind IN ({','.join('?' * len(_KNOWN))})",
-            (*some, *map(int, _KNOWN)),
-        ):
-            if id_ in found:
-                found[id_].known.add(EventKind(kind))
-    return found
-
-
-def _judge(report: Report, one: _Delivery | None) -> str:
+def _judge(report: Report, one: Reported | None) -> str:
     """What a report is worth as things stand."""
     kind = report.kind
     if kind is None:
@@ -195,9 +138,7 @@ def _judge(report: Report, one: _Delivery | None) -> str:
     return RECORDED
 
 
-def _keep(
-    tx: db.Transaction, server: SendingServer, report: Report, one: _Delivery | None, what: str, now: int
-) -> bool:
+def _keep(tx: db.Transaction, server: SendingServer, report: Report, one: Reported | None, what: str, now: int) -> bool:
     """The raw event; False where it was there already."""
     raw = report.raw[:RAW_SIZE].decode("utf-8", "replace")
     id_ = report.id
@@ -215,7 +156,7 @@ def _keep(
     return bool(made.rowcount)
 
 
-def _end(tx: db.Transaction, one: _Delivery, kind: EventKind) -> None:
+def _end(tx: db.Transaction, one: Reported, kind: EventKind) -> None:
     """End the delivery as the report says, unless it has ended."""
     ends = _ENDS.get(kind)
     if ends is None or one.state in _ENDED:
@@ -225,7 +166,7 @@ def _end(tx: db.Transaction, one: _Delivery, kind: EventKind) -> None:
     tx.execute("DELETE FROM handed_over WHERE delivery_id = ?", (one.id,))
 
 
-def _apply(tx: db.Transaction, server: SendingServer, report: Report, one: _Delivery, now: int) -> Fact:
+def _apply(tx: db.Transaction, server: SendingServer, report: Report, one: Reported, now: int) -> Fact:
     """State, strikes and suppression, and the event that tells it."""
     kind = report.kind
     assert kind is not None  # noqa: S101 - judged before
@@ -296,7 +237,7 @@ def _moment(report: Report, data: dict[str, Any], now: int) -> int:
 
 
 def _opens_and_clicks(
-    tx: db.Transaction, server: SendingServer, hits: Sequence[tuple[Report, _Delivery]], now: int
+    tx: db.Transaction, server: SendingServer, hits: Sequence[tuple[Report, Reported]], now: int
 ) -> list[Fact]:
     """With the same verdicts as our own links and pixels; what the provider holds for a machine's is one."""
     if not hits:
