@@ -19,7 +19,7 @@ from gateway.services.identity import Caller
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _COLUMNS = (
     "EventId", "EventType", "EventTimestamp", "Event", "Recipient", "MessageId", "From", "Subject", "Tags", "Ip", "Mx",
-    "Code", "Reason", "URL", "UserAgent",
+    "Code", "Reason", "URL", "UserAgent", "Device", "DeviceKind", "Client", "Sequence",
 )  # fmt: skip
 
 
@@ -102,6 +102,10 @@ def as_csv(rows: list[EventRow], *, heading: bool = True) -> str:
                 row.reason,
                 str(row.data.get("url") or ""),
                 str(row.data.get("user_agent") or ""),
+                str(row.data.get("device") or ""),
+                str(row.data.get("device_kind") or ""),
+                str(row.data.get("client") or ""),
+                str(row.sequence or ""),
             )
         )
     return file.getvalue()

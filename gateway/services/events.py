@@ -104,7 +104,9 @@ def export(
         ids = _page_ids(wanted, low, min(high, after[0] - 1))
         behind = f"{ids[-1]}-0" if len(ids) == wanted.count else ""
     loaded = event_rows.load(ids)
-    return [loaded[id_] for id_ in ids if id_ in loaded], behind
+    rows = [loaded[id_] for id_ in ids if id_ in loaded]
+    event_places.assign(rows)
+    return rows, behind
 
 
 def _newest(wanted: Wanted) -> tuple[int, list[int]]:

@@ -101,6 +101,7 @@ def test_export_as_csv(client: FlaskClient, owner: Account, domain: SenderDomain
     rows = list(csv.DictReader(io.StringIO(first["Data"] + rest["Data"])))
     assert [row["EventType"] for row in rows] == ["open", "delivery", "accepted"]
     assert {row["Subject"] for row in rows} == {"'=HYPERLINK(1)"}
+    assert [row["Sequence"] for row in rows] == ["3", "2", "1"]
 
 
 def test_export_as_lines(client: FlaskClient, owner: Account, domain: SenderDomain) -> None:
@@ -108,6 +109,7 @@ def test_export_as_lines(client: FlaskClient, owner: Account, domain: SenderDoma
     found = [json.loads(line) for line in answer["Data"].splitlines()]
     assert [row["EventType"] for row in found] == ["open"]
     assert found[0]["Message"]["Headers"]["Subject"] == "=HYPERLINK(1)"
+    assert found[0]["Sequence"] == 3
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "＝1"])
