@@ -9,7 +9,7 @@ import click
 from cli import opening
 from cli.answer import USAGE, Answer, Failed, table, verb
 from gateway import clock
-from gateway.services import domains, key_rotations
+from gateway.services import dkim_zone, domains, key_rotations
 from gateway.services.key_rotations import KeyView
 
 _USER = click.option("--user", "email", required=True, help="Email address of the account.")
@@ -30,6 +30,16 @@ def list_(name: str, email: str) -> Answer:
         caller = opening.caller(email)
         domain = domains.find_by_name(caller=caller, name=name)
         return _listed(key_rotations.list_(caller=caller, domain_id=domain.id))
+
+
+@dkim.command()
+@verb
+def zone() -> Answer:
+    """Print the records of COMMANDPOST_DKIM_ZONE for your name server: the keys that domains point to with CNAMEs."""
+    with opening.store():
+        found = dkim_zone.records()
+    lines = "\n".join(f"{name}. 300 IN TXT {dkim_zone.quoted(value)}" for name, value in found)
+    return Answer({"records": [{"name": name, "value": value} for name, value in found]}, lines or "there are no keys")
 
 
 @dkim.command()

@@ -108,6 +108,10 @@ def _hostname(text: str) -> str:
     return name
 
 
+def _zone(text: str) -> str:
+    return _hostname(text) if text.strip() else ""
+
+
 def _simulator(text: str) -> str:
     return "" if text.strip().lower() in ("", "off") else _hostname(text)
 
@@ -254,6 +258,7 @@ SETTINGS: tuple[Setting, ...] = (
         "transport where no route is set: capture, direct, null (throws mail away), smtp://… or smtps://…",
         True,
     ),
+    Setting("DKIM_ZONE", "", _zone, "DNS zone of yours that DKIM records point into (`commandpost domain dkim zone`)"),
     Setting(
         "SIMULATOR_DOMAIN", "simulator.test", _simulator, "mail to it never leaves and has chosen fates; off for none"
     ),
@@ -363,6 +368,7 @@ class Settings:
     dnsbl_zones: tuple[str, ...]
     dnsbl_domain_zones: tuple[str, ...]
     delivery: str
+    dkim_zone: str
     simulator_domain: str
     tracking_tls_port: int
     mx_port: int

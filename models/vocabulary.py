@@ -178,8 +178,10 @@ STATUS_WORDS = {
 }
 """A domain's status as people and clients see it."""
 
+KEY_STANDBY = "standby"
 KEY_PENDING, KEY_ACTIVE, KEY_RETIRING, KEY_RETIRED = "pending", "active", "retiring", "retired"
 KEY_STATES = {
+    KEY_STANDBY: "its record is published ahead of the next rotation; does not sign",
     KEY_PENDING: "not in DNS as far as is known; does not sign",
     KEY_ACTIVE: "signs",
     KEY_RETIRING: "signs no more, but mail under way bears its signature: its record has to stay",

@@ -39,6 +39,7 @@ class WantedRecord:
     required: bool  # the domain sends nothing before it is there
     selector: str = ""  # of a DKIM record
     gateway: str = ""  # of an SPF record: the host to include
+    content: str = ""  # of a DKIM record that is a CNAME: the key that is to be seen through it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,19 @@ class PublicKey:
 
 
 def wanted(
-    *, domain: str, token: str, keys: Sequence[PublicKey], return_path: str, hostname: str, tracking: str = ""
+    *,
+    domain: str,
+    token: str,
+    keys: Sequence[PublicKey],
+    return_path: str,
+    hostname: str,
+    tracking: str = "",
+    zone: str = "",
 ) -> list[WantedRecord]:
     """Every record that `domain` should have; `hostname` is the gateway's name, `return_path` the bounce host.
 
-    `tracking` is the host of its links, where it has one of its own.
+    `tracking` is the host of its links, where it has one of its own. With `zone`, in which the operator publishes
+    keys, the records of DKIM are CNAMEs into it.
 
     Ownership and the RSA key that signs are required: every receiver checks RSA, few check Ed25519 (RFC 8463) yet.
     """
@@ -72,10 +81,11 @@ def wanted(
             WantedRecord(
                 Purpose.DKIM,
                 f"{key.selector}._domainkey.{domain}",
-                "TXT",
-                key.value,
+                "CNAME" if zone else "TXT",
+                f"{key.selector}.{zone}" if zone else key.value,
                 key.algorithm == dkim.RSA and key.signs,
                 key.selector,
+                content=key.value,
             )
             for key in keys
         ),

@@ -61,7 +61,16 @@ def _ownership(dns: Resolver, record: WantedRecord) -> Checked:
 
 
 def _dkim(dns: Resolver, record: WantedRecord) -> Checked:
-    return _any_of(record, dns.txt(record.host), records.is_dkim_key)
+    """The key itself decides, whether it is published there or seen through a CNAME."""
+    found = dns.txt(record.host)
+    if any(records.is_dkim_key(text, record.content or record.value) for text in found):
+        return Checked(record, True)
+    if record.type == "CNAME" and not found:
+        target = dns.cname(record.host)
+        if target == record.value:
+            return Checked(record, False, f"the CNAME is there, but {target} has no key yet: ask the operator")
+        return Checked(record, False, _found("CNAME", [target] if target else []))
+    return Checked(record, False, _found("TXT", found))
 
 
 def _any_of(record: WantedRecord, found: list[str], fulfils: Callable[[str, str], bool]) -> Checked:

@@ -48,6 +48,7 @@ def wanted_records(domain: SenderDomain, keys: Sequence[DkimKey]) -> list[Wanted
         return_path=f"{domain.subdomain}.{domain.name}",
         hostname=config.settings().hostname,
         tracking=domain.tracking_host or "",
+        zone=config.settings().dkim_zone,
     )
 
 

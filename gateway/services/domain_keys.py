@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from gateway import errors, ids, vault
+from gateway import config, errors, ids, vault
 from gateway.mail import dkim
 from models.domain import DkimKey
 from models.vocabulary import KEY_RETIRED
@@ -24,10 +24,11 @@ class NewKey:
     algorithm: str
     sealed: bytes
     public: str
+    standby: bool = False
 
 
 def made(*, beside: Sequence[NewKey] = ()) -> list[NewKey]:
-    """An RSA and an Ed25519 key under two selectors nobody else has; slow.
+    """An RSA and an Ed25519 key under two selectors nobody else has, with a key zone one on standby too; slow.
 
     `beside` imported keys only an RSA key is made, and only where they have none: whoever moves here
     has published the others already.
@@ -37,7 +38,12 @@ def made(*, beside: Sequence[NewKey] = ()) -> list[NewKey]:
     algorithms = [dkim.RSA] if beside else [dkim.RSA, dkim.ED25519]
     have = {key.algorithm for key in beside}
     fresh = [_new(f"{stem}-{algorithm}", dkim.generate(algorithm)) for algorithm in algorithms if algorithm not in have]
-    return [*beside, *fresh]
+    return [*beside, *fresh, *([standby()] if config.settings().dkim_zone and not beside else [])]
+
+
+def standby() -> NewKey:
+    """An RSA key for the next rotation, whose record is published with the others; slow."""
+    return replace(_new(f"cp{ids.token(8)}-next", dkim.generate(dkim.RSA)), standby=True)
 
 
 def imported(pairs: Sequence[tuple[str, str]]) -> list[NewKey]:

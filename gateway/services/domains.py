@@ -29,6 +29,7 @@ from models.vocabulary import (
     KEY_ACTIVE,
     KEY_PENDING,
     KEY_RETIRED,
+    KEY_STANDBY,
 )
 
 __all__ = [
@@ -293,6 +294,8 @@ def _store_keys(domain: SenderDomain, keys: Sequence[NewKey], *, trusted: bool) 
     for key in keys:
         # A signature whose key is not in DNS reads as broken, so Ed25519 waits until it is seen there.
         state = KEY_ACTIVE if trusted or key.algorithm == signing.RSA else KEY_PENDING
+        if key.standby:
+            state = KEY_STANDBY
         domain_keys.insert(domain.id, key, state=state, now_ms=clock.now_ms())
 
 

@@ -13,7 +13,7 @@ from gateway.services.domain_keys import NewKey
 from gateway.services.identity import Caller
 from models.database import Transaction, in_transaction
 from models.domain import DkimKey, SenderDomain
-from models.vocabulary import KEY_PENDING, KEY_RETIRED, KEY_RETIRING, NoticeKind
+from models.vocabulary import KEY_PENDING, KEY_RETIRED, KEY_RETIRING, KEY_STANDBY, NoticeKind
 
 GOOD_BITS = 2048
 """RFC 8301 §3.2: RSA keys should have so many at least."""
@@ -59,11 +59,13 @@ def list_(*, caller: Caller, domain_id: int) -> list[KeyView]:
 def rotate(*, caller: Caller, domain_id: int) -> list[KeyView]:
     """Make a new RSA and a new Ed25519 key that wait for their records; each signs once its own is in DNS.
 
-    Until then, and wherever DNS does not show the new ones, the keys of now sign. Raises `NotFound` and
-    `RotationRunning`.
+    Until then, and wherever DNS does not show the new ones, the keys of now sign. Where a key stands by, that one is
+    it: its record is there already, and another one stands by from now on. Raises `NotFound` and `RotationRunning`.
     """
     if domains.find(caller=caller, domain_id=domain_id).rotation_ms is not None:
         raise errors.RotationRunning
+    if DkimKey.get_or_none(DkimKey.domain_id == domain_id, DkimKey.state == KEY_STANDBY) is not None:
+        return _promote(caller, domain_id, domain_keys.standby())
     made = domain_keys.made()  # slow: never inside the transaction, nor for a caller who is refused
     return _begin(caller, domain_id, made, imported=False)
 
@@ -129,6 +131,26 @@ def retire(*, caller: Caller, domain_id: int, selector: str, now: bool = False) 
 
     view: KeyView = in_transaction(work)
     return view
+
+
+def _promote(caller: Caller, domain_id: int, next_one: NewKey) -> list[KeyView]:
+    def work(tx: Transaction) -> list[KeyView]:
+        domain = domains.locked(tx, caller, domain_id)
+        key = DkimKey.get_or_none(DkimKey.domain_id == domain.id, DkimKey.state == KEY_STANDBY)
+        if domain.rotation_ms is not None or key is None:
+            raise errors.RotationRunning
+        now = clock.now_ms()
+        key.state, key.created_ms = KEY_PENDING, now
+        key.save()
+        domain_keys.insert(domain.id, next_one, state=KEY_STANDBY, now_ms=now)
+        domain.rotation_ms = domain.next_check_ms = now
+        domain.save()
+        _tell(tx, NoticeKind.DKIM_ROTATION_STARTED, domain, selectors=[key.selector], imported=False)
+        tx.after_commit(lambda: jobs.ring(jobs.DOMAINS), key=jobs.DOMAINS)
+        return [_view(domain, key)]
+
+    views: list[KeyView] = in_transaction(work)
+    return views
 
 
 def _begin(caller: Caller, domain_id: int, made: Sequence[NewKey], *, imported: bool) -> list[KeyView]:

@@ -10,7 +10,7 @@ from gateway.mail import dkim
 from gateway.services import notices
 from models.database import Transaction
 from models.domain import DkimKey, SenderDomain
-from models.vocabulary import KEY_ACTIVE, KEY_PENDING, KEY_RETIRED, KEY_RETIRING, NoticeKind
+from models.vocabulary import KEY_ACTIVE, KEY_PENDING, KEY_RETIRED, KEY_RETIRING, KEY_STANDBY, NoticeKind
 
 KEEP_MS = 7 * clock.DAY_MS
 """How long the record of a key stays after it signed last: mail is looked at days after it left."""
@@ -35,7 +35,7 @@ def settle(tx: Transaction, domain: SenderDomain, keys: Sequence[DkimKey], answe
         if seen:
             key.seen_ms = now
     for algorithm in (dkim.RSA, dkim.ED25519):
-        _switch(tx, domain, [key for key in keys if key.algorithm == algorithm], now)
+        _switch(tx, domain, [key for key in keys if key.algorithm == algorithm and key.state != KEY_STANDBY], now)
     for key in keys:
         key.save()
     if domain.rotation_ms is not None and not waiting(domain, keys):
