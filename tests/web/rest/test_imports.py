@@ -64,10 +64,15 @@ FORMS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "kind", "query"), FORMS.values(), ids=FORMS)
-def test_a_file_in_many_forms(call: Api, path: str, data: bytes, kind: str, query: dict[str, Any]) -> None:
+def test_a_file_in_many_forms(call: Api) -> None:
+    for name, (data, kind, query) in FORMS.items():
+        _comes_in(call, name, data, kind, query)
+
+
+def _comes_in(call: Api, name: str, data: bytes, kind: str, query: dict[str, Any]) -> None:
+    path = f"/lists/{call('POST', '/lists', {'name': name})['id']}/imports"
     made = call.send(path, data, kind, **query)
-    assert (call.status, made["state"], made["done"]) == (202, "queued", 0), made
+    assert (call.status, made["state"], made["done"]) == (202, "queued", 0), (name, made)
     assert made["id"].startswith("imp_")
     list_imports.drain(10)
     shown = call("GET", f"{path}/{made['id']}")
@@ -78,7 +83,8 @@ def test_a_file_in_many_forms(call: Api, path: str, data: bytes, kind: str, quer
     rows = list(csv.reader(io.StringIO(answer.get_data(as_text=True))))
     assert (rows[0], len(rows)) == (["line", "column", "value", "reason"], 2)
     assert [one["id"] for one in call("GET", path)["data"]] == [made["id"]]
-    assert [row.address for row in models.Subscriber.select()] == ["jane@x.test"]
+    people = call("GET", path.removesuffix("/imports") + "/subscribers")["data"]
+    assert [one["email"] for one in people] == ["jane@x.test"]
 
 
 @pytest.mark.parametrize(
