@@ -11,7 +11,15 @@ import orjson
 
 from gateway import clock, errors, ids, jobs
 from gateway.mail import address as addresses
-from gateway.services import audit, automation_signals, automation_triggers, automations, notices, suppressions
+from gateway.services import (
+    audit,
+    automation_signals,
+    automation_triggers,
+    automations,
+    idempotency,
+    notices,
+    suppressions,
+)
 from gateway.services.automations import Automation
 from gateway.services.identity import Caller
 from models import database as db
@@ -144,12 +152,12 @@ def start(
     )
     for address in fresh:
         told: dict[str, Any] = {
-            "id": automation.public_id,
-            "name": automation.name,
-            "run_id": ids.public_id("run", made[address]),
+            "automation": automation.public_id,
+            "automation_name": automation.name,
+            "run": ids.public_id("run", made[address]),
             "trigger": automation.trigger["type"],
             "event": event or automation.trigger.get("event", ""),
-            "subscriber": {"email": wanted[address][0].email},
+            "email": wanted[address][0].email,
         }
         if not automation.live:
             told["test"] = True
@@ -190,9 +198,15 @@ def _may(automation: Automation, address: str, past: Mapping[str, tuple[int, int
 
 
 def trigger(
-    *, caller: Caller, automation: Automation, subscriber: Any, event: str = "", data: Mapping[str, Any] | None = None
+    *,
+    caller: Caller,
+    automation: Automation,
+    subscriber: Any,
+    event: str = "",
+    data: Mapping[str, Any] | None = None,
+    asked: idempotency.Request | None = None,
 ) -> Run:
-    """Begin a run for one subscriber now, whatever the trigger is; returns once that is durable.
+    """Begin a run for one subscriber now, whatever the trigger is, under a key once; returns once that is durable.
 
     `subscriber` is a subscriber's public id or an address, alone or as `id` or `email` of an object. Raises
     `AutomationPaused`, `NotAgain`, `SubscriberNotFound`, `InvalidFields`.
@@ -201,18 +215,40 @@ def trigger(
         raise errors.AutomationPaused()
     person = person_of(caller, subscriber, list_id=automation.trigger.get("list_id"))
     checked = check_data(data)
-    made = db.in_transaction(lambda tx: start(tx, automation, [(person, checked)], event=event))
-    if person.address not in made:
+
+    def make(tx: db.Transaction) -> str:
+        made = start(tx, automation, [(person, checked)], event=event)
+        if person.address not in made:
+            raise errors.NotAgain()
+        return str(made[person.address])
+
+    try:
+        run_id = db.in_transaction(lambda tx: idempotency.once(tx, asked, lambda: make(tx), now_ms=clock.now_ms()))
+    except errors.NotAgain:
         if automations.find(caller=caller, automation_id=automation.public_id).state != automations.ACTIVE:
-            raise errors.AutomationPaused()
-        raise errors.NotAgain()
-    return find(caller=caller, automation=automation, run_id=str(made[person.address])).run
+            raise errors.AutomationPaused() from None
+        _refuse(automation)
+        raise
+    return find(caller=caller, automation=automation, run_id=run_id).run
 
 
-def announce(*, caller: Caller, event: str, subscriber: Any, data: Mapping[str, Any] | None = None) -> int:
+def _refuse(automation: Automation) -> None:
+    db.in_transaction(
+        lambda tx: tx.execute("UPDATE automation SET refused = refused + 1 WHERE id = ?", (automation.id,))
+    )
+
+
+def announce(
+    *,
+    caller: Caller,
+    event: str,
+    subscriber: Any,
+    data: Mapping[str, Any] | None = None,
+    asked: idempotency.Request | None = None,
+) -> int:
     """An event of the account's own has happened to somebody; how many active automations hear of it.
 
-    They begin behind the answer. Raises `InvalidFields`, `SubscriberNotFound`.
+    They begin behind the answer, under a key once. Raises `InvalidFields`, `SubscriberNotFound`.
     """
     word = automation_triggers.word_of(event)
     if not word or word in automation_triggers.WORDS:
@@ -220,9 +256,14 @@ def announce(*, caller: Caller, event: str, subscriber: Any, data: Mapping[str, 
     person = person_of(caller, subscriber)
     checked = check_data(data)
     count = sum(1 for one in automations.hearing(caller.account_id) if one.trigger.get("event") == word)
-    if count:
+    if count or asked is not None:
         row = (caller.account_id, word, person.email, person.list_id, person.subscriber_id, {"data": checked})
-        db.in_transaction(lambda tx: automation_signals.put(tx, [row]))
+
+        def make(tx: db.Transaction) -> str:
+            automation_signals.put(tx, [row] if count else [])
+            return str(count)
+
+        return int(db.in_transaction(lambda tx: idempotency.once(tx, asked, lambda: make(tx), now_ms=clock.now_ms())))
     return count
 
 

@@ -337,10 +337,10 @@ def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, don
     )  # fmt: skip
     if step["do"] == automation_actions.NOTICE:
         told = {
-            "id": automation.public_id,
-            "run_id": run.public_id,
+            "automation": automation.public_id,
+            "run": run.public_id,
             "notice": step["name"],
-            "subscriber": {"email": run.email},
+            "email": run.email,
         }
         notices.record(
             tx, NoticeKind.AUTOMATION_NOTICE, account_id=run.account_id, domain_id=automation.domain_id, data=told,

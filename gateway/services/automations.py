@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids, jobs
-from gateway.services import audit, automation_actions, automation_signals, automation_triggers, tallies
+from gateway.services import audit, automation_actions, automation_signals, automation_triggers, idempotency, tallies
 from gateway.services.automation_actions import Step
 from gateway.services.automation_triggers import CONDITION, EVENT, TIME, Trigger
 from gateway.services.identity import Caller
@@ -64,10 +64,13 @@ class Automation:
         return tallies.name(tallies.AUTOMATION, self.id)
 
 
-def add(*, caller: Caller, given: Mapping[str, Any]) -> Automation:
-    """Make one that is active at once; `given` has `name`, `trigger`, `actions`, `reentry` and `status`.
+def add(*, caller: Caller, given: Mapping[str, Any], asked: idempotency.Request | None = None) -> Automation:
+    """Make one that is active at once, under a key once.
 
-    Raises `InvalidFields`, `NotAllowed`, `DomainNotVerified`, `AutomationLimitReached`.
+    `given` has `name`, `trigger`, `actions`, `reentry` and `status`.
+
+    Raises `InvalidFields`, `NotAllowed`, `DomainNotVerified`, `AutomationLimitReached`, `IdempotencyMismatch`,
+    `IdempotencyRunning`.
     """
     name = _name(given.get("name"))
     trigger = automation_triggers.read(caller, given.get("trigger"))
@@ -77,7 +80,7 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Automation:
     now, uuid = clock.now_ms(), ids.new_uuid()
     next_ms = _first_ms(trigger, now)
 
-    def work(tx: db.Transaction) -> None:
+    def make(tx: db.Transaction) -> str:
         sql = "SELECT COUNT(*) FROM automation WHERE account_id = ? AND deleted_ms IS NULL"
         if tx.rows(sql, (caller.account_id,))[0][0] >= MOST:
             raise errors.AutomationLimitReached(f"An account has at most {MOST} automations.", limit=MOST)
@@ -96,10 +99,11 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Automation:
             tx, caller=caller, action="automation.create", what=f"automation:{ids.public_id('aut', uuid)}",
             after={"name": name, "state": state, "trigger": trigger["type"]},
         )  # fmt: skip
+        return str(uuid)
 
-    db.in_transaction(work)
+    found = db.in_transaction(lambda tx: idempotency.once(tx, asked, lambda: make(tx), now_ms=now))
     _announce(next_ms)
-    return find(caller=caller, automation_id=str(uuid))
+    return find(caller=caller, automation_id=found)
 
 
 def find(*, caller: Caller, automation_id: str) -> Automation:

@@ -10,7 +10,18 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids, jobs
-from gateway.services import audit, campaign_states, expansions, identity, lanes, letters, references, senders, tallies
+from gateway.services import (
+    audit,
+    campaign_states,
+    expansions,
+    idempotency,
+    identity,
+    lanes,
+    letters,
+    references,
+    senders,
+    tallies,
+)
 from gateway.services.identity import Caller
 from gateway.services.letters import Letter
 from models import database as db
@@ -68,11 +79,12 @@ class Campaign:
         return {"account_id": self.account_id, "domain_id": self.domain_id, "own": self.id}
 
 
-def add(*, caller: Caller, given: Mapping[str, Any]) -> Campaign:
-    """Make a draft of a campaign, or with `scheduled_at` (milliseconds) a scheduled one.
+def add(*, caller: Caller, given: Mapping[str, Any], asked: idempotency.Request | None = None) -> Campaign:
+    """Make a draft of a campaign, or with `scheduled_at` (milliseconds) a scheduled one; under a key once.
 
     `given` has `name`, `list_id` or `segment_id`, `scheduled_at` and the names of a letter. Raises `InvalidFields`,
-    `InvalidTemplate`, `NotAllowed`, `DomainNotVerified`; scheduled also `DomainNotActive`.
+    `InvalidTemplate`, `NotAllowed`, `DomainNotVerified`, `IdempotencyMismatch`, `IdempotencyRunning`; scheduled also
+    `DomainNotActive`.
     """
     letter = letters.read(caller, given)
     name, list_id = _name(given.get("name")), references.audience(caller, given)
@@ -85,7 +97,7 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Campaign:
         state = CAMPAIGN_SCHEDULED
     now, uuid = clock.now_ms(), ids.new_uuid()
 
-    def work(tx: db.Transaction) -> None:
+    def make(tx: db.Transaction) -> str:
         tx.execute(
             "INSERT INTO campaign (uuid, account_id, domain_id, live, name, state, content, list_id, scheduled_ms,"
             " recipients, cause, due_ms, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?, ?)",
@@ -99,9 +111,10 @@ def add(*, caller: Caller, given: Mapping[str, Any]) -> Campaign:
             after={"name": name, "state": state, "scheduled_ms": scheduled_ms},
         )  # fmt: skip
         _ring(tx, scheduled_ms)
+        return str(uuid)
 
-    db.in_transaction(work)
-    return find(caller=caller, campaign_id=str(uuid))
+    found = db.in_transaction(lambda tx: idempotency.once(tx, asked, lambda: make(tx), now_ms=now))
+    return find(caller=caller, campaign_id=found)
 
 
 def find(*, caller: Caller, campaign_id: str) -> Campaign:

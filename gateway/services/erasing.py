@@ -26,7 +26,7 @@ _PERSONAL = (
     NoticeKind.AUTOMATION_NOTICE,
 )
 """Notices that name a person."""
-_NAMING = ("email", "subscriber_id", "subscriber")
+_NAMING = ("email", "subscriber_id")
 
 Replace = Callable[[str], str]
 

@@ -6,7 +6,7 @@ message's own transaction, so that a key is kept exactly where its message is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pymysql
@@ -81,6 +81,20 @@ def claim(tx: db.Transaction, request: Request, *, now_ms: int) -> str | None:
     if fingerprint != request.fingerprint:
         raise errors.IdempotencyMismatch()
     return str(answer)
+
+
+def once(tx: db.Transaction, request: Request | None, make: Callable[[], str], *, now_ms: int) -> str:
+    """What `make` answers, or the earlier answer to the same request; without a request it is always made.
+
+    Raises what `claim` does.
+    """
+    if request is None:
+        return make()
+    earlier = claim(tx, request, now_ms=now_ms)
+    if earlier is None:
+        earlier = make()
+        finish(tx, request, message_id=None, answer=earlier)
+    return earlier
 
 
 def finish(tx: db.Transaction, request: Request, *, message_id: int | None, answer: str) -> None:

@@ -20,6 +20,7 @@ MOST_LISTED = 100
 _NO_CHANGES = frozenset(
     {
         NoticeKind.AUTOMATION_TRIGGERED,
+        NoticeKind.AUTOMATION_NOTICE,
         NoticeKind.MESSAGE_RECEIVED,
         NoticeKind.SUBSCRIBER_UNSUBSCRIBED,
         NoticeKind.SUBSCRIBER_CONFIRMED,

@@ -12,6 +12,8 @@ from flask import g, request
 from commands.sending.fields import parsed_key
 from gateway import errors
 from gateway.mail.draft import Draft
+from gateway.services import idempotency
+from gateway.services.identity import Caller
 
 HEADER = "Idempotency-Key"
 
@@ -30,6 +32,18 @@ def fingerprint(payload: Mapping[str, Any], without: Collection[str] = ()) -> st
     """Hex SHA-256 of what was asked for, whatever the order of its names."""
     said = {name: value for name, value in payload.items() if name not in without}
     return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+REPLAYED = {"Idempotent-Replayed": "true"}
+"""Header of an answer that an earlier request has had."""
+
+
+def asked(caller: Caller, endpoint: str) -> idempotency.Request | None:
+    """The request under its key, for the endpoint it holds for; None without a key. Raises `Invalid`."""
+    found = key(request.headers.get(HEADER))
+    if found is None:
+        return None
+    return idempotency.Request(caller.account_id, endpoint, found, fingerprint(g.payload))
 
 
 def mark(draft: Draft, endpoint: str) -> None:

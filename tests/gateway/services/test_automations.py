@@ -119,7 +119,7 @@ def test_a_triggered_run_sends_waits_and_ends(later: Any) -> None:
     assert {one.message for one in told.outcomes if one.message} == {row.uuid for row in models.Message.select()}
     assert models.Automation.get().due_ms is None
     (notice,) = models.Notice.select().where(models.Notice.kind == NoticeKind.AUTOMATION_TRIGGERED)
-    assert orjson.loads(notice.data)["run_id"] == told.run.public_id
+    assert orjson.loads(notice.data)["run"] == told.run.public_id
 
 
 def test_reentry_once_always_and_after_days(later: Any) -> None:

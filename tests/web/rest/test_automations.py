@@ -146,3 +146,15 @@ def test_webhooks_are_told_of_each_trigger(world: World) -> None:
     assert told["type"] == "automation.triggered"
     assert (told["automation"]["id"], told["automation"]["run_id"]) == (made.public_id, run.public_id)
     assert told["subscriber"] == {"email": "jane@friends.test"}
+
+
+def test_a_key_makes_one_run_of_a_trigger_that_is_repeated(world: World) -> None:
+    made = world.call("POST", body=GIVEN | {"reentry": "always"}, status=201)
+    headers = world.key() | {"Idempotency-Key": "a"}
+    path, body = f"/automations/{made['id']}/trigger", {"subscriber": "jane@friends.test"}
+    runs = [world.call("POST", path, body, status=202, key=headers)["id"] for _ in range(2)]
+    assert runs[0] == runs[1]
+    event = {"event": "signed_up", "subscriber": "jane@friends.test"}
+    assert [world.call("POST", "/events", event, status=202, key=headers)["automations"] for _ in range(2)] == [1, 1]
+    assert models.AutomationSignal.select().count() == 1
+    assert models.AutomationRun.select().count() == 1

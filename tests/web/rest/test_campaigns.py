@@ -168,3 +168,15 @@ def test_only_keys_that_may(world: World) -> None:
     other = World(world.client, "stranger", "other.test")
     for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/report"), ("POST", "/launch")):
         assert other.call(method, f"/{made['id']}{tail}", {}, status=404)["code"] == "campaign_not_found"
+
+
+def test_a_key_makes_one_campaign_of_a_request_that_is_repeated(world: World) -> None:
+    body = world.body(scheduled_at=clock.rfc3339(clock.now_ms() + 3_600_000))
+    headers = world.key() | {"Idempotency-Key": "spring"}
+    answers = [world.client.post("/v1/campaigns", json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert len({answer.get_json()["id"] for answer in answers}) == 1
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+    assert models.Campaign.select().count() == 1
+    other = world.client.post("/v1/campaigns", json=body | {"name": "Other"}, headers=headers)
+    assert (other.status_code, other.get_json()["code"]) == (422, "idempotency_mismatch")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import clock, ids
-from gateway.services import automation_runs, automation_triggers, automations, tallies
+from gateway.services import automation_runs, automation_triggers, automations, idempotency, tallies
 from gateway.services.automation_runs import Told
 from gateway.services.automations import Automation
 from gateway.services.identity import Caller
 from models.vocabulary import EventKind, TallyFacet
-from web.rest import fields, paging
-from web.rest.v1.operation import operation
+from web.rest import fields, idempotent, paging
+from web.rest.v1.operation import Answer, operation
 
 READ, WRITE = "read:automations", "write:automations"
 
@@ -81,8 +81,12 @@ class _Runs(fields.Listing):
     "POST", "/automations", permission=WRITE, summary="Create an automation of an event, a time or a condition",
     params=_New, answer=_EXAMPLE, status=201,
 )  # fmt: skip
-def create_automation(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    return _whole(automations.add(caller=caller, given=params))
+def create_automation(caller: Caller, params: dict[str, Any]) -> Answer:
+    asked, earlier = _earlier(caller, "POST /v1/automations")
+    if earlier is not None:
+        found = automations.find(caller=caller, automation_id=earlier)
+        return Answer(_whole(found), headers=idempotent.REPLAYED)
+    return Answer(_whole(automations.add(caller=caller, given=params, asked=asked)))
 
 
 @operation(
@@ -143,12 +147,21 @@ def resume_automation(caller: Caller, params: dict[str, Any], automation_id: str
     "POST", "/automations/<automation_id>/trigger", permission=WRITE,
     summary="Trigger an automation for one subscriber", params=_Trigger, answer=_RUN, status=202,
 )  # fmt: skip
-def trigger_automation(caller: Caller, params: dict[str, Any], automation_id: str) -> dict[str, Any]:
+def trigger_automation(caller: Caller, params: dict[str, Any], automation_id: str) -> Answer:
     found = automations.find(caller=caller, automation_id=automation_id)
+    asked, earlier = _earlier(caller, f"POST /v1/automations/{found.id}/trigger")
+    if earlier is not None:
+        told = automation_runs.find(caller=caller, automation=found, run_id=earlier)
+        return Answer(_run(told), headers=idempotent.REPLAYED)
     run = automation_runs.trigger(
-        caller=caller, automation=found, subscriber=params["subscriber"], event=params["event"], data=params.get("data")
+        caller=caller,
+        automation=found,
+        subscriber=params["subscriber"],
+        event=params["event"],
+        data=params.get("data"),
+        asked=asked,
     )
-    return _run(Told(run))
+    return Answer(_run(Told(run)))
 
 
 @operation(
@@ -190,11 +203,21 @@ def cancel_automation_run(caller: Caller, params: dict[str, Any], automation_id:
     "POST", "/events", permission=WRITE, summary="Tell automations of an event of your own", params=_Event,
     answer={"event": "order_paid", "automations": 2}, status=202,
 )  # fmt: skip
-def announce_event(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+def announce_event(caller: Caller, params: dict[str, Any]) -> Answer:
+    asked, earlier = _earlier(caller, "POST /v1/events")
+    word = automation_triggers.word_of(params["event"])
+    if earlier is not None:
+        return Answer({"event": word, "automations": int(earlier)}, headers=idempotent.REPLAYED)
     count = automation_runs.announce(
-        caller=caller, event=params["event"], subscriber=params["subscriber"], data=params.get("data")
+        caller=caller, event=params["event"], subscriber=params["subscriber"], data=params.get("data"), asked=asked
     )
-    return {"event": automation_triggers.word_of(params["event"]), "automations": count}
+    return Answer({"event": word, "automations": count})
+
+
+def _earlier(caller: Caller, endpoint: str) -> tuple[idempotency.Request | None, str | None]:
+    """The request under its key, and what it was answered before."""
+    asked = idempotent.asked(caller, endpoint)
+    return asked, idempotency.replay(asked) if asked is not None else None
 
 
 def _body(one: Automation) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import clock
-from gateway.services import campaign_launches, campaign_reports, campaigns, letters, references
+from gateway.services import campaign_launches, campaign_reports, campaigns, idempotency, letters, references
 from gateway.services.campaign_reports import Report
 from gateway.services.campaigns import Campaign
 from gateway.services.identity import Caller
 from gateway.services.tallies import Counts
 from models.vocabulary import CAMPAIGN_STATES, EventKind
-from web.rest import fields, paging
-from web.rest.v1.operation import operation
+from web.rest import fields, idempotent, paging
+from web.rest.v1.operation import Answer, operation
 
 READ, WRITE = "read:campaigns", "write:campaigns"
 
@@ -79,8 +79,14 @@ def given_of(params: dict[str, Any]) -> dict[str, Any]:
     "POST", "/campaigns", permission=WRITE, summary="Create or schedule a campaign", params=_New, answer=_EXAMPLE,
     status=201,
 )  # fmt: skip
-def create_campaign(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    return _shown(caller, [campaigns.add(caller=caller, given=given_of(params))], letter=True)[0]
+def create_campaign(caller: Caller, params: dict[str, Any]) -> Answer:
+    asked = idempotent.asked(caller, "POST /v1/campaigns")
+    earlier = idempotency.replay(asked) if asked is not None else None
+    if earlier is not None:
+        found = campaigns.find(caller=caller, campaign_id=earlier)
+        return Answer(_shown(caller, [found], letter=True)[0], headers=idempotent.REPLAYED)
+    made = campaigns.add(caller=caller, given=given_of(params), asked=asked)
+    return Answer(_shown(caller, [made], letter=True)[0])
 
 
 @operation(
