@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, config, errors, jobs
-from gateway.services import identity, ledger, message_rows, outcomes
+from gateway.services import audit, identity, ledger, message_rows, outcomes
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
 from models import database as db
@@ -73,6 +73,8 @@ def release(*, caller: Caller, message_id: str, recipient: str = "") -> int:
             f"UPDATE delivery SET state = ?, due_ms = ?, expires_ms = ? WHERE id IN ({_marks(found)})",
             (int(DeliveryState.DEFERRED), now, now + hours * 3_600_000, *(row[0] for row in found)),
         )
+        after = {"deliveries": len(found)}
+        audit.record(tx, caller=caller, action="message.release", what=f"message:{message_id}", after=after)
         data = {"reason": "released to be sent again", "until_ms": now}
         ledger.record(
             tx,
@@ -99,6 +101,9 @@ def fail(*, caller: Caller, message_id: str, recipient: str = "") -> int:
 
     def work(tx: db.Transaction) -> int:
         found = _held(tx, message.id, recipient)
+        if found:
+            after = {"deliveries": len(found)}
+            audit.record(tx, caller=caller, action="message.fail", what=f"message:{message_id}", after=after)
         return outcomes.settle_in(tx, [row[0] for row in found], DeliveryState.FAILED, EventKind.FAILED, data)
 
     return _through(work)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway import clock, config, errors, ids
 from gateway.mail import address as addresses
-from gateway.services import domains, mailbox_mail, senders
+from gateway.services import audit, domains, mailbox_mail, senders
 from gateway.services.identity import Caller
 from models import database as db
 
@@ -72,6 +72,8 @@ def add(*, caller: Caller, address: str, display_name: str = "", domain_id: int 
             " VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
             (ids.new_uuid().bytes, caller.account_id, domain.id, local, name, clock.now_ms()),
         )
+        what = f"mailbox:{local}@{domain.name}"
+        audit.record(tx, caller=caller, action="mailbox.create", what=what, after={"display_name": name})
 
     db.in_transaction(work)
     return find(caller=caller, address=local, domain_id=domain.id)
@@ -121,6 +123,8 @@ def delete(*, caller: Caller, address: str, domain_id: int | None = None) -> Mai
             "UPDATE warmup SET done_ms = ?, reason = 'the mailbox was deleted' WHERE mailbox_id = ? AND done_ms IS NULL"
         )
         tx.execute(ended, (clock.now_ms(), mailbox.id))
+        before = {"display_name": mailbox.display_name}
+        audit.record(tx, caller=caller, action="mailbox.delete", what=f"mailbox:{mailbox.address}", before=before)
 
     db.in_transaction(work)
     forget()

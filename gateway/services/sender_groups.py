@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway import clock, errors, ids
 from gateway.mail import address as addresses
-from gateway.services import domains, mailboxes, suppressions
+from gateway.services import audit, domains, mailboxes, suppressions
 from gateway.services.identity import Caller
 from gateway.services.mailboxes import Mailbox
 from models import database as db
@@ -102,6 +102,8 @@ def add(*, caller: Caller, name: str, mailboxes_: Sequence[str] = (ALL,), emails
         )
         _put_mailboxes(tx, made.lastrowid, chosen)
         _put_people(tx, made.lastrowid, people)
+        after = {"name": name, "mailboxes": ALL if chosen is None else len(chosen), "people": len(people)}
+        audit.record(tx, caller=caller, action="sender_group.create", what=f"sender_group:{uuid}", after=after)
 
     db.in_transaction(work)
     return find(caller=caller, group_id=str(uuid))
@@ -137,6 +139,9 @@ def update(*, caller: Caller, group_id: str, change: Change) -> Group:
             )
         _count(tx.rows("SELECT COUNT(*) FROM sender_group_email WHERE group_id = ?", (group.id,))[0][0])
         tx.execute("UPDATE sender_group SET updated_ms = ? WHERE id = ?", (clock.now_ms(), group.id))
+        after = {"name": name, "mailboxes": change.mailboxes, "people": whole and len(whole), "added": len(more)}
+        told = {side: value for side, value in after.items() if value} | {"removed": len(fewer)}
+        audit.record(tx, caller=caller, action="sender_group.update", what=f"sender_group:{group_id}", after=told)
 
     db.in_transaction(work)
     return find(caller=caller, group_id=group_id)
@@ -151,6 +156,8 @@ def delete(*, caller: Caller, group_id: str) -> Group:
             raise errors.NotFound("There is no such sender group.", what="group")
         tx.execute("DELETE FROM sender_group_mailbox WHERE group_id = ?", (group.id,))
         tx.execute("DELETE FROM sender_group_email WHERE group_id = ?", (group.id,))
+        before = {"name": group.name}
+        audit.record(tx, caller=caller, action="sender_group.delete", what=f"sender_group:{group_id}", before=before)
 
     db.in_transaction(work)
     return group
