@@ -47,6 +47,7 @@ FILTER: dict[str, frozenset[EventKind]] = WEBHOOK | {
     "queued": frozenset({EventKind.QUEUED}),
     "deferred": frozenset({EventKind.DEFERRED}),
     "canceled": frozenset({EventKind.CANCELED}),
+    "replied": frozenset({EventKind.REPLIED}),
 }
 """What events may be filtered by."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import smtplib
 from collections.abc import Callable
+from dataclasses import replace
 from email.message import EmailMessage
 from email.utils import make_msgid
 
@@ -12,8 +15,20 @@ import pytest
 
 import models
 from gateway.mail import verp
-from gateway.services import mailbox_mail, mailboxes, messages, webhook_calls, webhooks
-from models.vocabulary import EventKind, TallyFacet
+from gateway.services import (
+    deliveries,
+    enrolments,
+    mailbox_mail,
+    mailboxes,
+    messages,
+    reach,
+    sequence_runs,
+    sequences,
+    webhook_calls,
+    webhooks,
+)
+from gateway.services import mailbox as capture_box
+from models.vocabulary import EnrolmentStatus, EventKind, TallyFacet
 from tests import cast
 from tests.peers.http_sink import HttpSink
 from tests.smtp.conftest import Customer, Running
@@ -198,3 +213,33 @@ def test_one_letter_to_two_mailboxes_is_in_both_or_in_none(start: Callable[..., 
         client.mail("jane@friends.test")
         assert client.rcpt(verp.encode(delivery_id, "bounce.shop.test"))[0] == 250
         assert client.rcpt("hello@shop.test")[0] == 452
+
+
+def test_a_reader_answers_what_really_went_out(part: Running, customer: Customer, mailbox: mailboxes.Mailbox) -> None:
+    """From a sequence's email on the wire, read and answered with the library that mail programs use, to its end."""
+    steps = [
+        {"type": "send_email", "subject": "Welcome {{firstName}}", "html": "<p>Hello {{firstName}}!</p>"},
+        {"type": "delay", "delayMs": 86_400_000},
+        {"type": "send_email", "html": "<p>Still there?</p>"},
+    ]
+    caller = replace(customer.sender.caller, surface="mailmark")
+    sequence = sequences.add(caller=caller, name="Welcome", from_="hello@shop.test", steps=steps)
+    contacts = [{"email": "jane@friends.test", "mergeFields": {"firstName": "Jane"}}]
+    enrolments.enrol(caller=caller, sequence_id=sequence.public_id, contacts=contacts)
+    sequence_runs.drain(5)
+    deliveries.drain(3)
+    deliveries.close()
+    (captured,) = models.CapturedMail.select()
+    read = email.message_from_bytes(capture_box.show(captured.id), policy=email.policy.default)
+    assert (read["Subject"], read["From"]) == ("Welcome Jane", "Hello Team <hello@shop.test>")
+    answer = EmailMessage()
+    answer["From"], answer["To"], answer["Subject"] = "jane@friends.test", read["From"], f"Re: {read['Subject']}"
+    answer["In-Reply-To"] = answer["References"] = read["Message-ID"]
+    answer.set_content("Hello to you too.\n\n> Hello Jane!\n")
+    with part.client("inbound") as client:
+        client.send_message(answer)
+    assert [(one.kind, one.preview) for one in kept(mailbox)] == [("reply", "Hello to you too.")]
+    (enrolment,) = models.Enrolment.select()
+    assert (enrolment.status, enrolment.due_ms) == (EnrolmentStatus.REPLIED, None)
+    (stats,) = reach.campaigns(caller=caller, sequence_id=sequence.public_id)
+    assert (stats.sent, stats.firsts[EventKind.REPLIED]) == (1, 1)
