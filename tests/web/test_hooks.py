@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -550,6 +551,27 @@ class TestSendgrid:
             assert told.post(call).status_code == 503
         assert models.ProviderEvent.select().count() == 0 and told.delivery.state == DeliveryState.HANDED_OVER
         assert told.post(call).json == {"status": "ok", "recorded": 2}
+
+    def test_calls_at_once_are_counted_once(self, client: FlaskClient) -> None:
+        """The same call, and others with the same events in another order, from eight connections."""
+        told = world(Sendgrid(), client)
+        events = [told.peer.event(word, told.token) for word in ("delivered", "opened", "clicked", "complained")]
+        calls = [told.peer.signed(events), told.peer.signed(events[::-1])] * 4
+
+        def post(call: Any) -> Counter[str]:
+            answer = client.application.test_client().post(
+                f"/hooks/sendgrid/{told.server.public_id}", headers=call[0], data=call[1]
+            )
+            db.close()
+            assert answer.status_code == 200, answer.text
+            return Counter({name: n for name, n in answer.json.items() if name != "status"})
+
+        with ThreadPoolExecutor(8) as pool:
+            done = sum(pool.map(post, calls), Counter())
+        assert done == {"recorded": 4, "repeated": 28}
+        assert Counter(row.kind for row in told.events()) == {
+            EventKind.DELIVERED: 1, EventKind.OPENED: 1, EventKind.CLICKED: 1, EventKind.COMPLAINED: 1
+        }  # fmt: skip
 
     def test_a_thousand_events_in_a_call(self, client: FlaskClient) -> None:
         told = world(Sendgrid(), client)
