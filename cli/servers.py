@@ -11,7 +11,7 @@ import click
 from cli import opening
 from cli.answer import Answer, fields, table, verb
 from gateway import clock, errors
-from gateway.services import sending_servers, server_checks, server_kinds
+from gateway.services import provider_hooks, sending_servers, server_checks, server_kinds
 from gateway.services.sending_servers import SendingServer
 
 
@@ -213,5 +213,6 @@ def _data(one: SendingServer) -> dict[str, Any]:
         "weight": one.weight,
         "quotas": {name: limit for name, limit in one.quotas.items() if limit is not None},
         "reports": one.reports,
+        "hook_url": provider_hooks.url(one) or None,
         "created": clock.rfc3339(one.created_ms),
     }

@@ -76,3 +76,13 @@ def test_refusals_have_a_slug_and_a_status(run: Run, words: tuple[str, ...], slu
     status, told = run(*words)
     assert status != 0
     assert told["error"] == slug
+
+
+def test_a_provider_has_a_hook_and_options_of_any_type(run: Run) -> None:
+    status, made = run(
+        "add", "mailgun", "--config", "domain=shop.test", "--config", "timeout=30", "--config", "tracking=true",
+        "--credential", "api_key=k", "--reports",
+    )  # fmt: skip
+    assert status == 0, made
+    assert made["config"] == {"domain": "shop.test", "region": "us", "timeout": 30, "tracking": True}
+    assert made["hook_url"].endswith(f"/hooks/mailgun/{made['id']}")
