@@ -63,6 +63,8 @@ def examine() -> list[Finding]:
             _finding("limits", _limits),
             _finding("due times", _due_times),
             _finding("held", _held),
+            _finding("campaigns", lambda: _behind("campaign", "")),
+            _finding("automations", lambda: _behind("automation", " AND state = 'active' AND deleted_ms IS NULL")),
             _finding("handed over", _handed_over),
             _finding("audit log", _audit_log),
         ]
@@ -97,6 +99,16 @@ def _overdue(kind: LaneKind) -> tuple[bool, str]:
     now = clock.now_ms()
     oldest = db.rows(_OLDEST[kind], (int(kind), now))[0][0]
     seconds = 0 if oldest is None else max(0, now - int(oldest)) // 1000
+    if seconds > OVERDUE_SECONDS:
+        return False, f"the oldest is overdue by {seconds} s: is a worker running?"
+    return True, f"the oldest is overdue by {seconds} s" if seconds else "nothing is overdue"
+
+
+def _behind(table: str, where: str) -> tuple[bool, str]:
+    """Whether something's time has come and no worker looks at it."""
+    now = clock.now_ms()
+    oldest = db.rows(f"SELECT MIN(due_ms) FROM {table} WHERE due_ms <= ?{where}", (now,))[0][0]
+    seconds = 0 if oldest is None else (now - int(oldest)) // 1000
     if seconds > OVERDUE_SECONDS:
         return False, f"the oldest is overdue by {seconds} s: is a worker running?"
     return True, f"the oldest is overdue by {seconds} s" if seconds else "nothing is overdue"

@@ -7,7 +7,7 @@ import pytest
 
 import models
 from gateway import clock
-from gateway.services import deliveries, doctor, health, lanes, messages
+from gateway.services import automations, campaigns, deliveries, doctor, health, lanes, lists, messages
 from models import database as db
 from models.vocabulary import DeliveryState
 from tests import cast
@@ -86,3 +86,20 @@ def test_once_it_was_delivered_all_is_well(waiting: models.Delivery) -> None:
     assert models.Delivery.get().state == DeliveryState.DELIVERED
     assert health.snapshot()["overdue_seconds"] == 0
     assert all(_found(name).ok for name in ("deliveries", "lanes", "due times"))
+
+
+def test_campaigns_and_automations_that_nobody_looks_at_are_found(store: str) -> None:
+    who = cast.sender()
+    news = lists.add(caller=who.owner, name="News")
+    letter = {"from": "a@shop.test", "subject": "Hi", "text": "Hi"}
+    campaigns.add(caller=who.owner, given={"name": "C", "list_id": str(news.id), **letter})
+    automations.add(
+        caller=who.owner,
+        given={"name": "A", "trigger": {"type": "event", "event": "go"}, "actions": [{"type": "exit"}]},
+    )
+    assert _found("campaigns").ok and _found("automations").ok
+    for model, name in ((models.Campaign, "campaigns"), (models.Automation, "automations")):
+        model.update(due_ms=clock.now_ms() - 300_000).execute()
+        finding = _found(name)
+        assert not finding.ok
+        assert "overdue by 30" in finding.detail
