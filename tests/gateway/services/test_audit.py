@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import orjson
@@ -9,7 +10,16 @@ import pytest
 
 import models
 from gateway import clock, config, errors, ids
-from gateway.services import audit, audit_calls, audit_chain, audit_entries, audit_head, audit_log, audit_redaction
+from gateway.services import (
+    audit,
+    audit_calls,
+    audit_chain,
+    audit_entries,
+    audit_head,
+    audit_log,
+    audit_redaction,
+    audit_verify,
+)
 from gateway.services.audit_log import Wanted
 from gateway.services.identity import Caller
 from models import database as db
@@ -254,8 +264,6 @@ def test_a_login_is_told_once_an_hour() -> None:
 
 
 def test_the_oldest_go_and_the_rest_is_still_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway.services import audit_verify
-
     owner = cast.account()
     old = clock.now_ms() - 400 * clock.DAY_MS
     for number in range(6):
@@ -273,8 +281,6 @@ def test_the_oldest_go_and_the_rest_is_still_whole(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_secret_may_rotate(settings: object) -> None:
-    from gateway.services import audit_verify
-
     owner = cast.account()
     change(owner, "list:1")
     audit_chain.run(5)
@@ -290,3 +296,45 @@ def test_the_secret_may_rotate(settings: object) -> None:
     assert report.ok and report.entries == 2 and report.unsealed == 1
     use_settings(data, SECRET="quite-another")
     assert not audit_verify.verify().ok
+
+
+def test_many_write_and_several_chain_at_once() -> None:
+    owner = cast.account()
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def work(who: int) -> None:
+        try:
+            for number in range(15):
+                change(owner, f"list:{who}-{number}")
+                call(owner, f"GET /v1/lists/{who}-{number}")
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            db.close()
+
+    def chain() -> None:
+        try:
+            while not stop.is_set():
+                audit_chain.run(1)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            db.close()
+
+    writers = [threading.Thread(target=work, args=(who,)) for who in range(4)]
+    chainers = [threading.Thread(target=chain) for _ in range(2)]
+    for thread in (*writers, *chainers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    for thread in chainers:
+        thread.join()
+    while audit_chain.run(5) or audit_calls.place.waiting():
+        time.sleep(0.05)  # a file is sealed once a second
+    assert failed == []
+    report = audit_verify.verify()
+    assert report.ok and report.entries == 4 * 15 * 2
+    objects = [one["object"] or one["action"] for one in audit_log.export(caller=owner, wanted=Wanted())]
+    assert len(set(objects)) == 120
