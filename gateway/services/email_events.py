@@ -42,12 +42,15 @@ _SUBTYPES = {
 def bounce_type(row: EventRow) -> tuple[str, str]:
     """`Permanent`, `Transient` or `Undetermined`, and why.
 
-    Permanent is a refusal for good, but of a full mailbox; undetermined is one whose cause nobody said.
+    Permanent is a refusal for good, but of a full mailbox; undetermined is one whose cause nobody said. What a
+    provider says of its own refusal goes before that.
     """
     category = str(row.data.get("category") or "")
     subtype = _SUBTYPES.get(category, "General")
     if row.kind is EventKind.FAILED or category == classify.MAILBOX_FULL:
         return "Transient", subtype
+    if row.data.get("class") in ("transient", "undetermined"):
+        return row.data["class"].capitalize(), subtype
     if not category and not row.data.get("enhanced") and not row.data.get("code"):
         return "Undetermined", "Undetermined"
     return "Permanent", subtype

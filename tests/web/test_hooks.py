@@ -19,7 +19,9 @@ from gateway import clock
 from gateway.mail import verp
 from gateway.services import (
     doctor,
+    email_events,
     erasures,
+    event_rows,
     explanations,
     housekeeping,
     inbound,
@@ -598,6 +600,17 @@ class TestSendgrid:
         told = world(Sendgrid(), client)
         told.post(told.peer.signed([told.peer.event("failed", told.token) | {"reason": reason}]))
         assert told.delivery.state == DeliveryState.FAILED and models.Suppression.select().count() == 0
+
+    def test_a_block_is_told_as_transient(self, client: FlaskClient) -> None:
+        told = world(Sendgrid(), client)
+        event = told.peer.event("bounced", told.token) | {
+            "type": "blocked",
+            "status": "5.7.1",
+            "reason": "550 5.7.1 spam",
+        }
+        told.post(told.peer.signed([event]))
+        row = told.events()[0]
+        assert email_events.bounce_type(event_rows.load([row.id])[row.id]) == ("Transient", "ContentRejected")
 
     def test_one_whose_time_ran_out(self, client: FlaskClient) -> None:
         told = world(Sendgrid(), client)
