@@ -22,6 +22,7 @@ AUDIT = "audit"
 ENGAGEMENT = "engagement"
 IMPORT = "import"
 CONFIRM = "confirm"
+VALIDATE = "validate"
 CAMPAIGNS = "campaigns"
 AUTOMATIONS = "automations"
 

@@ -45,6 +45,7 @@ from models.template import Template
 from models.tls_policy import TlsPolicy
 from models.tracking import HitSpool
 from models.tracking_domain import TrackingDomain
+from models.validation import ValidationItem, ValidationJob
 from models.warmup import Warmup, WarmupDay, WarmupGrant
 from models.webhook import Webhook, WebhookAttempt, WebhookCount, WebhookDelivery, WebhookReplay
 
@@ -126,6 +127,8 @@ DURABLE = (
     Template,
     TlsPolicy,
     TrackingDomain,
+    ValidationItem,
+    ValidationJob,
     Warmup,
     WarmupDay,
     WarmupGrant,
@@ -226,6 +229,8 @@ __all__ = [
     "Template",
     "TlsPolicy",
     "TrackingDomain",
+    "ValidationItem",
+    "ValidationJob",
     "Warmup",
     "WarmupDay",
     "WarmupGrant",

@@ -30,6 +30,7 @@ QUEUE_OF = {
     jobs.ENGAGEMENT: ASIDE,
     jobs.IMPORT: ASIDE,
     jobs.CONFIRM: ASIDE,
+    jobs.VALIDATE: ASIDE,
     jobs.CAMPAIGNS: ASIDE,
     jobs.AUTOMATIONS: ASIDE,
 }

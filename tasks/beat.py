@@ -25,6 +25,7 @@ SCHEDULE = {
     jobs.ENGAGEMENT: 5.0,
     jobs.IMPORT: 5.0,
     jobs.CONFIRM: 5.0,
+    jobs.VALIDATE: 5.0,
     jobs.CAMPAIGNS: 5.0,
     jobs.AUTOMATIONS: 5.0,
 }

@@ -35,6 +35,7 @@ from tasks import replay as _replay  # noqa: F401
 from tasks import ringer
 from tasks import search as _search  # noqa: F401
 from tasks import sequences as _sequences  # noqa: F401
+from tasks import validations as _validations  # noqa: F401
 from tasks import webhooks as _webhooks  # noqa: F401
 from tasks.app import ASIDE, DELIVER, QUEUE_OF, WEBHOOKS, app, queue_name
 from tasks.beat import Scheduler

@@ -28,6 +28,7 @@ from gateway.services import (
     shaping,
     strikes,
     tls_policies,
+    validation_jobs,
     warmups,
     webhook_log,
     webhook_replays,
@@ -67,6 +68,7 @@ def sweep(seconds: float) -> int:
         shaping.collect,
         engagement.collect,
         list_imports.collect,
+        validation_jobs.collect,
     )
     of_webhooks = (webhook_log.collect, webhook_replays.collect)
     for step in (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import errors
+from gateway import clock, errors
 from gateway.mail import content_score
 from gateway.mail.content_score import Content
-from gateway.services import domains, health_scores, statistics, validations
+from gateway.services import domains, health_scores, statistics, validation_jobs, validations
 from gateway.services.identity import Caller
+from gateway.services.validation_jobs import Job
 from gateway.services.validations import Validation
-from web.rest import fields
+from web.rest import fields, paging
 from web.rest.customer.domains import find
 from web.rest.customer.operation import operation
 
@@ -29,12 +30,25 @@ VALIDATION = {
 }  # fmt: skip
 
 
+_JOB: dict[str, Any] = {
+    "id": "550e8400-e29b-41d4-a716-446655440000", "status": "processing", "total": 1000, "done": 400,
+    "summary": {"valid": 350, "risky": 30, "invalid": 20, "unknown": 0}, "created_at": "2026-01-23T10:00:00.000Z",
+    "completed_at": None,
+}  # fmt: skip
+
+
 class _Validate(fields.Params):
     email = fields.Text(max=1000, min=1, required=True, doc="The address")
 
 
 class _ValidateSome(fields.Params):
     emails = fields.Words(max=1000, most=validations.AT_ONCE, required=True, doc="At most 500 addresses")
+
+
+class _Bulk(fields.Params):
+    emails = fields.Words(
+        max=validation_jobs.EMAIL_LENGTH, most=validation_jobs.MOST, required=True, doc="Up to 100,000 addresses"
+    )
 
 
 class _Content(fields.Params):
@@ -68,6 +82,33 @@ def validate_emails(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     found = validations.validate(caller=caller, emails=params["emails"])
     summary = {verdict.value: sum(one.verdict is verdict for one in found) for verdict in validations.Verdict}
     return {"results": [shown(one) for one in found], "summary": summary}
+
+
+@operation(
+    "POST", "/validate/bulk", permission="read:validation", summary="Validate many addresses behind the answer",
+    params=_Bulk, answer=_JOB, status=202, most=500_000,
+)  # fmt: skip
+def start_validation(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    return _job(validation_jobs.start(caller=caller, emails=params["emails"]))
+
+
+@operation(
+    "GET", "/validate/bulk/<job_id>", permission="read:validation", summary="How far a validation has come", answer=_JOB
+)
+def get_validation(caller: Caller, params: dict[str, Any], job_id: str) -> dict[str, Any]:
+    return _job(validation_jobs.find(caller=caller, job_id=job_id))
+
+
+@operation(
+    "GET", "/validate/bulk/<job_id>/results", permission="read:validation", summary="Its results so far, in order",
+    params=fields.Listing, answer={"results": [VALIDATION], "has_more": False, "next_cursor": None},
+)  # fmt: skip
+def list_validation_results(caller: Caller, params: dict[str, Any], job_id: str) -> dict[str, Any]:
+    job = validation_jobs.find(caller=caller, job_id=job_id)
+    after = paging.last_id(params["cursor"])
+    rows = validation_jobs.results(job=job, after=-1 if after is None else after, count=params["limit"] + 1)
+    found = paging.page(rows, params["limit"], lambda row: paging.cursor(row[0]), lambda row: shown(row[1]))
+    return {"results": found.pop("data"), **found}
 
 
 @operation(
@@ -128,6 +169,18 @@ def get_health_score(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         ],
         "recommendations": found.advice,
     }  # fmt: skip
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "id": str(job.uuid),
+        "status": job.state,
+        "total": job.total,
+        "done": job.done,
+        "summary": {verdict.value: job.verdicts.get(verdict.value, 0) for verdict in validations.Verdict},
+        "created_at": clock.rfc3339_ms(job.created_ms),
+        "completed_at": clock.rfc3339_ms(job.ended_ms) if job.ended_ms is not None else None,
+    }
 
 
 def shown(found: Validation) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import deliveries, webhook_calls
+from gateway.services import deliveries, identity, validation_jobs, validations, webhook_calls
 from models.vocabulary import EventKind
 from tests import cast
 from tests.conftest import use_settings
@@ -195,6 +195,37 @@ class TestChecks:
         assert some["summary"] == {"valid": 1, "risky": 0, "invalid": 1, "unknown": 0}
         api("POST", "/validate", {}, status=400)
         api("POST", "/validate/batch", {"emails": ["x"] * 501}, status=400)
+
+    def test_many_behind_the_answer(self, api: Api, dns: DnsServer) -> None:
+        emails = [f"p{n}@friends.test" for n in range(450)] + ["info@friends.test", "x"]
+        job = api("POST", "/validate/bulk", {"emails": emails}, status=202)
+        assert (job["status"], job["total"], job["done"]) == ("queued", 452, 0)
+        assert validation_jobs.run(0.0) == 0
+        assert validation_jobs.run(30) == 452
+        found = api("GET", f"/validate/bulk/{job['id']}")
+        assert (found["status"], found["done"], found["summary"]) == (
+            "completed", 452, {"valid": 450, "risky": 1, "invalid": 1, "unknown": 0},
+        )  # fmt: skip
+        page, told = {"next_cursor": ""}, []
+        while page["next_cursor"] is not None:
+            page = api("GET", f"/validate/bulk/{job['id']}/results?limit=200&cursor={page['next_cursor']}")
+            told += [one["email"] for one in page["results"]]
+        assert told == emails
+        assert validation_jobs.collect() == (0, False)
+
+    def test_a_killed_worker_is_followed_by_another(self, api: Api, dns: DnsServer) -> None:
+        emails = [f"p{n}@friends.test" for n in range(401)]
+        job = api("POST", "/validate/bulk", {"emails": emails}, status=202)
+        claimed = validation_jobs._claim()
+        assert claimed is not None
+        number, account_id, _, lease = claimed
+        first = validations.validate(caller=identity.for_account(account_id), emails=emails[:200])
+        assert validation_jobs._write(number, lease, list(range(200)), first)
+        assert validation_jobs.run(5) == 0  # its lease holds
+        models.ValidationJob.update(due_ms=1).execute()
+        assert validation_jobs.run(30) == 201
+        assert api("GET", f"/validate/bulk/{job['id']}")["summary"]["valid"] == 401
+        assert not validation_jobs._write(number, lease, [0], first[:1])  # who was thought dead comes too late
 
     def test_content_score(self, api: Api) -> None:
         found = api("POST", "/content-score", {"subject": "Hi", "html": '<a href="https://bit.ly/x">an offer</a>'})
