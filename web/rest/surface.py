@@ -45,7 +45,8 @@ class Operation:
 
     `answer` is an example. `org_wide`: Mailmark keys of all domains may call it, which reach only what is read.
     `several`: keys of several domains may call it without naming one. `most` names and list items are read. Of one that
-    takes a file the handler reads the body itself: `params` are those of the query.
+    takes a file the handler reads the body itself: `params` are those of the query. What is `of_account` belongs to no
+    domain: a sender key of the command API, which acts for one, reaches it only where its scopes say so.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Operation:
     several: bool
     most: int
     takes_file: bool
+    of_account: bool
 
     @property
     def name(self) -> str:
@@ -98,6 +100,7 @@ class Surface:
         several: bool = False,
         most: int = reading.MAX_FIELDS,
         takes_file: bool = False,
+        of_account: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
 
@@ -111,6 +114,7 @@ class Surface:
             made = Operation(
                 method, path, summary, handler, permission, params(), answer, status,
                 frozenset(dialects) & self.surfaces, org_wide, several, most, takes_file,
+                of_account,
             )  # fmt: skip
             siblings = self.table.setdefault((method, path), [])
             if any(other.dialects & made.dialects for other in siblings):
@@ -177,6 +181,8 @@ def _chosen(siblings: list[Operation], caller: Caller) -> Operation:
         raise errors.NotAllowed("A key of all domains reads analytics only; use the key of one domain.")
     if not caller.allows(chosen.permission):
         raise errors.NotAllowed(f"The key's scopes do not include {chosen.permission}.")
+    if chosen.of_account and caller.surface == identity.OCTETH and caller.domain_id is not None and not caller.scopes:
+        raise errors.NotAllowed(f"A sender key reaches what is its domain's; it needs the scope {chosen.permission}.")
     return chosen
 
 

@@ -406,6 +406,23 @@ def test_scopes(call: Api, method: str, path: str, scope: str) -> None:
         assert (one.status != 403) is allowed, (scopes, one.status)
 
 
+def test_a_sender_key_of_the_command_api_reaches_no_lists_unless_it_says_so(call: Api, news: str) -> None:
+    """It was given away to send for one domain."""
+    sender = api(call.client, call.who, domain=True, surface="octeth")
+    for method, path in (
+        ("GET", "/lists"),
+        ("GET", f"/lists/{news}/subscribers"),
+        ("GET", "/templates"),
+        ("DELETE", f"/lists/{news}"),
+    ):
+        assert sender(method, path)["code"] == "not_allowed"
+        assert sender.status == 403
+    for options in ({"scopes": ["read:lists"]}, {"scopes": ["read"]}):
+        assert len(api(call.client, call.who, domain=True, surface="octeth", **options)("GET", "/lists")["data"]) == 1
+    assert len(api(call.client, call.who, surface="octeth")("GET", "/lists")["data"]) == 1
+    assert len(api(call.client, call.who, domain=True)("GET", "/lists")["data"]) == 1
+
+
 def test_hostile_values_are_refused_or_kept_as_they_are(call: Api, news: str) -> None:
     path = f"/lists/{news}/subscribers"
     for value in ("\x00", "\ud800", "' OR 1=1 --", "=cmd()", "{{ 7 | times: 7 }}", "<script>", "𝕏" * 100):

@@ -61,6 +61,7 @@ class _Import(fields.Params):
     "/lists/<list_id>/imports",
     permission="write:lists",
     several=True,
+    of_account=True,
     summary="Import subscribers from a file: CSV or JSON lines as the body or a form's file, or JSON",
     params=_Import,
     answer=_ONE | {"state": "queued", "bytes_done": 0, "done": 0, "added": 0, "updated": 0, "unchanged": 0},
@@ -96,6 +97,7 @@ def import_subscribers(caller: Caller, params: dict[str, Any], list_id: str) -> 
     "/lists/<list_id>/imports",
     permission="read:lists",
     several=True,
+    of_account=True,
     summary="List the imports of a mail list, the latest first; they are kept for 30 days",
     params=fields.Listing,
     answer={"data": [_ONE], "has_more": False, "next_cursor": None},
@@ -114,6 +116,7 @@ def list_imports_(caller: Caller, params: dict[str, Any], list_id: str) -> dict[
     "/lists/<list_id>/imports/<import_id>",
     permission="read:lists",
     several=True,
+    of_account=True,
     summary="Show how far an import is",
     answer=_ONE,
 )
@@ -128,6 +131,7 @@ def show_import(caller: Caller, params: dict[str, Any], list_id: str, import_id:
     "/lists/<list_id>/imports/<import_id>/errors",
     permission="read:lists",
     several=True,
+    of_account=True,
     summary="The rows that were not taken, as CSV: line, column, value, reason",
 )
 def import_errors(caller: Caller, params: dict[str, Any], list_id: str, import_id: str) -> Response:

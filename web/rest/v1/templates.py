@@ -53,6 +53,7 @@ class _Render(fields.Params):
     "/templates",
     permission="read:templates",
     several=True,
+    of_account=True,
     summary="List templates, the oldest first and without their bodies",
     params=_List,
     answer={
@@ -73,6 +74,7 @@ def list_templates(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     "/templates",
     permission="write:templates",
     several=True,
+    of_account=True,
     summary="Create a template, or update the one with that id or name",
     params=_Put,
     answer=_EXAMPLE,
@@ -93,6 +95,7 @@ def put_template(caller: Caller, params: dict[str, Any]) -> Answer:
     "/templates/<template_id>",
     permission="read:templates",
     several=True,
+    of_account=True,
     summary="Show a template with its bodies and the variables they read",
     answer=_EXAMPLE,
 )
@@ -105,6 +108,7 @@ def show_template(caller: Caller, params: dict[str, Any], template_id: str) -> d
     "/templates/<template_id>",
     permission="write:templates",
     several=True,
+    of_account=True,
     summary="Change a template; what was accepted with it before is not touched",
     params=_Change,
     answer=_EXAMPLE,
@@ -120,6 +124,7 @@ def change_template(caller: Caller, params: dict[str, Any], template_id: str) ->
     "/templates/<template_id>",
     permission="write:templates",
     several=True,
+    of_account=True,
     summary="Delete a template",
     status=204,
 )
@@ -133,6 +138,7 @@ def delete_template(caller: Caller, params: dict[str, Any], template_id: str) ->
     "/templates/<template_id>/render",
     permission="read:templates",
     several=True,
+    of_account=True,
     summary="Render a template with variables, as a recipient would get it",
     params=_Render,
     answer={
