@@ -21,6 +21,8 @@ from models.vocabulary import DOMAIN_ENABLED, KEY_ACTIVE, NoticeKind
 EVERY_MS = 12 * 3_600_000
 KEEP_DAYS = 90
 """Days that earlier checks are kept."""
+FIRST_SIGHT_MOST = 8
+"""Domains that one request has checked; the others have no score until their turn comes."""
 PAST_MOST = 30
 """Earlier checks of one answer."""
 AT_ONCE = 4
@@ -36,7 +38,7 @@ class Health:
     domain: str
     score: int | None
     findings: list[Finding]
-    checked_ms: int
+    checked_ms: int | None  # None: not yet
     past: list[tuple[int, int | None]]
 
 
@@ -47,16 +49,18 @@ def latest(*, caller: Caller, name: str = "") -> list[Health]:
     """
     wanted = reach.chosen(caller=caller, name=name)
     known = {row.domain_id for row in _rows([domain.id for domain in wanted])}
-    fresh = [domain.id for domain in wanted if domain.id not in known]
+    fresh = [domain.id for domain in wanted if domain.id not in known][:FIRST_SIGHT_MOST]
     if fresh:
         with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="domain-health") as pool:
             found = list(pool.map(health_checks.check, [_subject(domain_id) for domain_id in fresh]))
         for domain_id, findings in zip(fresh, found, strict=True):
             note(domain_id, findings)
-    names = {domain.id: domain.name for domain in wanted}
+    rows = {row.domain_id: row for row in _rows([domain.id for domain in wanted])}
     return [
-        Health(row.domain_id, names[row.domain_id], row.score, row.findings, row.checked_ms, _past(row.domain_id))
-        for row in _rows(list(names))
+        Health(domain.id, domain.name, row.score, row.findings, row.checked_ms, _past(domain.id))
+        if (row := rows.get(domain.id)) is not None
+        else Health(domain.id, domain.name, None, [], None, [])
+        for domain in wanted
     ]
 
 

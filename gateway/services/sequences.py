@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids, jobs
-from gateway.services import domains, mailboxes, sequence_steps
+from gateway.services import audit, domains, mailboxes, sequence_steps
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import EnrolmentStatus
@@ -84,7 +84,7 @@ def add(*, caller: Caller, name: str, from_: str, steps: Any) -> Sequence:
         going = "SELECT COUNT(*) FROM sequence WHERE domain_id = ? AND status <> ?"
         if tx.rows(going, (domain_id, COMPLETED))[0][0] >= MOST:
             raise errors.NotAllowed(f"A domain has at most {MOST} sequences that are not completed.")
-        tx.execute(
+        made = tx.execute(
             "INSERT INTO sequence (uuid, account_id, domain_id, mailbox_id, name, steps, live, status, cause, sent,"
             " created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?)",
             (
@@ -92,6 +92,8 @@ def add(*, caller: Caller, name: str, from_: str, steps: Any) -> Sequence:
                 caller.live, ACTIVE, now, now,
             ),
         )  # fmt: skip
+        told = {"name": name, "from": mailbox.address, "steps": len(checked)}
+        audit.record(tx, caller=caller, action="sequence.create", what=f"sequence:{made.lastrowid}", after=told)
 
     db.in_transaction(work)
     return find(caller=caller, sequence_id=str(uuid))
@@ -162,6 +164,9 @@ def set_status(*, caller: Caller, sequence_id: str, status: str) -> Sequence:
             "UPDATE sequence SET status = ?, cause = '', next_due_ms = ?, updated_ms = ? WHERE id = ?",
             (status, due, clock.now_ms(), found.id),
         )
+        before, after = {"status": rows[0][0]}, {"status": status}
+        what = f"sequence:{found.id}"
+        audit.record(tx, caller=caller, action="sequence.update", what=what, before=before, after=after)
         if due is not None:
             tx.after_commit(lambda: jobs.ring(jobs.SEQUENCES), key=jobs.SEQUENCES)
 
@@ -187,12 +192,18 @@ def cancel(*, caller: Caller, sequence_id: str) -> int:
     """
     found = find(caller=caller, sequence_id=sequence_id)
     now = clock.now_ms()
-    db.in_transaction(
-        lambda tx: tx.execute(
+
+    def work(tx: db.Transaction) -> None:
+        done = tx.execute(
             "UPDATE sequence SET status = ?, next_due_ms = ?, updated_ms = ? WHERE id = ? AND status <> ?",
             (COMPLETED, now, now, found.id, COMPLETED),
         )
-    )
+        if done.rowcount:
+            before, after = {"status": found.status}, {"status": COMPLETED}
+            what = f"sequence:{found.id}"
+            audit.record(tx, caller=caller, action="sequence.cancel", what=what, before=before, after=after)
+
+    db.in_transaction(work)
     return cancel_rest(found.id)
 
 

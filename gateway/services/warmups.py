@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import clock, errors
-from gateway.services import mailboxes, reach, warmup_plan
+from gateway.services import audit, mailboxes, reach, warmup_plan
 from gateway.services.identity import Caller
 from gateway.services.mailboxes import Mailbox
 from gateway.services.warmup_plan import Results
@@ -79,15 +79,15 @@ def add(*, caller: Caller, address: str, goal: int = warmup_plan.GOAL, first: in
     Raises `NotFound` (the domain), `NoSuchMailbox`, `WarmupExists`, `Invalid`.
     """
     mailbox = mailboxes.find(caller=caller, address=address)
-    return _add(mailbox=mailbox, source="", goal=goal, first=first)
+    return _add(caller, mailbox=mailbox, source="", goal=goal, first=first)
 
 
 def add_source(*, address: str, goal: int = warmup_plan.GOAL, first: int = warmup_plan.FIRST) -> Warmup:
     """The same for a source address of this installation, towards each provider by itself; for the operator."""
-    return _add(mailbox=None, source=address, goal=goal, first=first)
+    return _add(None, mailbox=None, source=address, goal=goal, first=first)
 
 
-def _add(*, mailbox: Mailbox | None, source: str, goal: int, first: int) -> Warmup:
+def _add(caller: Caller | None, *, mailbox: Mailbox | None, source: str, goal: int, first: int) -> Warmup:
     if not 0 < first <= goal <= GOAL_MOST:
         raise errors.Invalid(f"goal should be from dailyLimit to {GOAL_MOST}.", field="goal")
     mailbox_id = mailbox.id if mailbox is not None else 0
@@ -105,6 +105,9 @@ def _add(*, mailbox: Mailbox | None, source: str, goal: int, first: int) -> Warm
             " reason, created_ms) VALUES (?, ?, ?, ?, '', ?, ?, ?, 0, 'the first day', ?)",
             (account_id, domain_id, mailbox_id, source, goal, clock.day_number(now), first, now),
         )
+        told = {"daily_limit": first, "goal": goal}
+        what = f"warmup:{mailbox.address if mailbox is not None else source}"
+        audit.record(tx, caller=caller, account_id=account_id, action="warmup.create", what=what, after=told)
         return int(made.lastrowid)
 
     return _one(int(db.in_transaction(work)))
@@ -113,18 +116,21 @@ def _add(*, mailbox: Mailbox | None, source: str, goal: int, first: int) -> Warm
 def end(*, caller: Caller, address: str) -> None:
     """Lift the limit of a mailbox at once; raises `NoSuchMailbox` and `NotFound` (it has none)."""
     mailbox = mailboxes.find(caller=caller, address=address)
-    _end("mailbox_id = ?", mailbox.id)
+    _end(caller, "mailbox_id = ?", mailbox.id, mailbox.address)
 
 
 def end_source(*, address: str) -> None:
     """Lift the limits of a source address, towards every provider; raises `NotFound`."""
-    _end("source = ?", address)
+    _end(None, "source = ?", address, address)
 
 
-def _end(where: str, value: int | str) -> None:
+def _end(caller: Caller | None, where: str, value: int | str, name: str) -> None:
     def work(tx: db.Transaction) -> int:
         sql = f"UPDATE warmup SET done_ms = ?, reason = 'ended by hand' WHERE {where} AND done_ms IS NULL"
-        return int(tx.execute(sql, (clock.now_ms(), value)).rowcount)
+        done = int(tx.execute(sql, (clock.now_ms(), value)).rowcount)
+        if done:
+            audit.record(tx, caller=caller, action="warmup.end", what=f"warmup:{name}")
+        return done
 
     if not db.in_transaction(work):
         raise errors.NotFound("It is not warmed up.", what="warmup")

@@ -197,3 +197,14 @@ def test_it_is_checked_on_schedule_and_the_past_goes(world: World) -> None:
         housekeeping.sweep(5)
         assert models.DomainHealthPast.select().count() == 0
         assert models.DomainHealth.select().count() == 1
+
+
+def test_many_domains_are_not_all_checked_in_one_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain_health, "FIRST_SIGHT_MOST", 1)
+    cast.domains.add(caller=world.sender.owner, name="second.test", trusted=True, dkim=cast.signing_keys())
+    found = domain_health.latest(caller=world.sender.owner)
+    assert [(one.domain, one.score is None, one.checked_ms is None) for one in found] == [
+        ("shop.test", False, False), ("second.test", True, True),
+    ]  # fmt: skip
+    assert domain_health.run(10) == 1
+    assert all(one.score is not None for one in domain_health.latest(caller=world.sender.owner))
