@@ -348,6 +348,22 @@ def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, don
     return None if waits or ended else replace(run, step=to, tries=0)
 
 
+def stumble(run: Run, error: Exception) -> None:
+    """A bug of ours in its step: tried again a few times, further and further apart, then it has failed."""
+    cause = f"internal error: {type(error).__name__}"
+    if run.tries >= len(_WAITS):
+        _end(run, FAILED, cause)
+        return
+    due_ms = clock.now_ms() + _WAITS[run.tries] * 1000
+    db.in_transaction(
+        lambda tx: tx.execute(
+            "UPDATE automation_run SET tries = tries + 1, cause = ?, due_ms = ?"
+            " WHERE id = ? AND fence = ? AND state = ?",
+            (cause, due_ms, run.id, run.fence, RUNNING),
+        )
+    )
+
+
 def _end(run: Run, state: str, cause: str = "") -> None:
     def work(tx: db.Transaction) -> None:
         now = clock.now_ms()

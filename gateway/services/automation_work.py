@@ -41,6 +41,7 @@ _GAP_S = 0.005
 _KEEP_MS = 90 * clock.DAY_MS
 """How long the steps of a run that ended are kept."""
 _COLLECTED = 500
+_BROKEN_MS = 60_000
 _WAVES_MS = 3 * clock.DAY_MS
 _log = logging.getLogger("commandpost.automations")
 
@@ -72,7 +73,7 @@ def _signals(end: float) -> int:
         if not found:
             return total
         hearing = {account_id: automations.hearing(account_id) for account_id in sorted({row[0] for row in found})}
-        count = db.in_transaction(lambda tx: _hear(tx, hearing))  # noqa: B023 - run before the next turn
+        count = _heard(hearing)
         total += count
         if not count:
             return total  # another has them
@@ -80,7 +81,23 @@ def _signals(end: float) -> int:
     return total
 
 
-def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]]) -> int:
+def _heard(hearing: Mapping[int, Sequence[Automation]]) -> int:
+    try:
+        return db.in_transaction(lambda tx: _hear(tx, hearing, BATCH))
+    except db.StoreUnavailable:
+        raise
+    except Exception:
+        _log.exception("signals_not_heard")
+    try:
+        return db.in_transaction(lambda tx: _hear(tx, hearing, 1))
+    except db.StoreUnavailable:
+        raise
+    except Exception:  # the first of them is what is wrong: the others must not wait for ever
+        _log.exception("signal_dropped")
+        return db.in_transaction(lambda tx: _hear(tx, dict.fromkeys(hearing, ()), 1))
+
+
+def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]], most: int) -> int:
     """A signal goes in the commit that decides about it."""
     lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "mysql" else ""
     rows = [
@@ -88,7 +105,7 @@ def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]]) -> in
         for row in tx.rows(
             "SELECT id, account_id, word, email, list_id, subscriber_id, data FROM automation_signal ORDER BY id"
             f" LIMIT ?{lock}",
-            (BATCH,),
+            (most,),
         )
         if row[1] in hearing
     ]
@@ -152,7 +169,13 @@ def _waves(end: float) -> int:
             ) -> tuple[int, bool]:
                 return _advance_wave(tx, wave_id, automation, audience)
 
-            count, more = db.in_transaction(work)
+            try:
+                count, more = db.in_transaction(work)
+            except db.StoreUnavailable:
+                raise
+            except Exception:
+                _log.exception("wave_not_advanced", extra={"automation": automation.id})
+                break
             total += count
             time.sleep(_GAP_S)
     return total
@@ -263,11 +286,22 @@ def _due(end: float) -> int:
     for automation in automations.due(clock.now_ms(), most=_MOST):
         if time.monotonic() >= end:
             break
-        if automation.next_ms is not None and automation.next_ms <= clock.now_ms():
-            total += db.in_transaction(lambda tx, one=automation: _begin_wave(tx, one))  # type: ignore[misc]
-        total += _go_on(automation, end)
-        db.in_transaction(lambda tx, one=automation: _settle(tx, one))  # type: ignore[misc]
+        try:
+            if automation.next_ms is not None and automation.next_ms <= clock.now_ms():
+                total += db.in_transaction(lambda tx, one=automation: _begin_wave(tx, one))  # type: ignore[misc]
+            total += _go_on(automation, end)
+            db.in_transaction(lambda tx, one=automation: _settle(tx, one))  # type: ignore[misc]
+        except db.StoreUnavailable:
+            raise
+        except Exception:  # one that is broken must not keep the others
+            _log.exception("automation_not_looked_after", extra={"automation": automation.id})
+            _put_off(automation)
     return total
+
+
+def _put_off(automation: Automation) -> None:
+    due_ms = clock.now_ms() + _BROKEN_MS
+    db.in_transaction(lambda tx: tx.execute("UPDATE automation SET due_ms = ? WHERE id = ?", (due_ms, automation.id)))
 
 
 def _begin_wave(tx: db.Transaction, automation: Automation) -> int:
@@ -365,8 +399,9 @@ class _Team:
             except db.StoreUnavailable as error:
                 self.left.append(run)
                 self.lost, self._stopped = error, True
-            except Exception:  # one that is broken must not keep the others; its lease brings it back
+            except Exception as error:  # one that is broken must not keep the others
                 _log.exception("run_not_advanced", extra={"run": run.id})
+                automation_steps.stumble(run, error)
 
 
 def _give_back(runs: Collection[Run]) -> None:

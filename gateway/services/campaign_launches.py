@@ -5,6 +5,7 @@ Everything hangs on rows with a due time, so an outage of any length only makes 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -30,10 +31,12 @@ from models.vocabulary import CAMPAIGN_CANCELED, CAMPAIGN_SCHEDULED, CAMPAIGN_SE
 
 _LOOK_MS = 5_000
 _SOON_MS = 500
+_BROKEN_MS = 60_000
 _MOST = 50
 _PAGE = 1_000
 _BATCHES = 200
 _CAUSE_LENGTH = 1000
+_log = logging.getLogger("commandpost.campaigns")
 _UNTRIED = (int(DeliveryState.QUEUED), int(DeliveryState.CLAIMED))
 
 
@@ -94,7 +97,13 @@ def drain(seconds: float) -> int:
         if not found:
             break
         for campaign in found:
-            _look_after(campaign, end)
+            try:
+                _look_after(campaign, end)
+            except db.StoreUnavailable:
+                raise
+            except Exception:  # one that is broken must not keep the others
+                _log.exception("campaign_not_looked_after", extra={"campaign": campaign.id})
+                _look_again(campaign, clock.now_ms() + _BROKEN_MS)
             count += 1
             if time.monotonic() >= end:
                 break
@@ -137,12 +146,11 @@ def _finish(campaign: Campaign) -> None:
     if (progress is not None and not progress.done) or _has_untried(campaign):
         _look_again(campaign, clock.now_ms() + _LOOK_MS)
         return
+    # Who left the list before their delivery was made never was one.
+    recipients = campaign.recipients if progress is None else progress.made
+    values = {"ended_ms": clock.now_ms(), "due_ms": None, "recipients": recipients}
     try:
-        db.in_transaction(
-            lambda tx: campaigns.change(
-                tx, None, campaign, campaign_states.FINISH, ended_ms=clock.now_ms(), due_ms=None
-            )
-        )
+        db.in_transaction(lambda tx: campaigns.change(tx, None, campaign, campaign_states.FINISH, **values))
     except (errors.CampaignState, errors.CampaignNotFound):
         return
 

@@ -546,6 +546,37 @@ def test_a_run_is_canceled_once_and_fails_alone() -> None:
     assert states == {"reader0@friends.test": "failed", "reader1@friends.test": "completed"}
 
 
+def test_what_is_broken_keeps_nobody_else(monkeypatch: pytest.MonkeyPatch, later: Any) -> None:
+    world = World(3)
+    automation = world.add(trigger={"type": "event", "event": "go"})
+    start, advance = automation_runs.start, automation_steps.advance
+
+    def starts(tx: Any, one: Any, people: Any, **more: Any) -> Any:
+        if any(person.email.startswith("reader0") for person, _ in people):
+            raise ZeroDivisionError
+        return start(tx, one, people, **more)
+
+    def advances(one: Any, program: Any, run: Any) -> None:
+        if run.email.startswith("reader1"):
+            raise ZeroDivisionError
+        advance(one, program, run)
+
+    monkeypatch.setattr(automation_runs, "start", starts)
+    monkeypatch.setattr(automation_steps, "advance", advances)
+    for n in range(3):
+        automation_runs.announce(caller=world.owner, event="go", subscriber=f"reader{n}@friends.test")
+    drain()
+    assert _sent() == ["reader2@friends.test"]
+    for _ in range(5):
+        later(3 * clock.HOUR_MS)
+        drain()
+    states = {told.run.email: (told.run.state, told.run.cause) for told in world.told(automation)}
+    assert states == {
+        "reader1@friends.test": ("failed", "internal error: ZeroDivisionError"),
+        "reader2@friends.test": ("completed", ""),
+    }
+
+
 def test_runs_go_on_with_the_actions_they_began_with(later: Any) -> None:
     world = World(2)
     automation = world.add({"type": "wait", "hours": 1}, SEND)

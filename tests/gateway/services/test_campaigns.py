@@ -27,6 +27,7 @@ from gateway.services import (
     lanes,
     lists,
     queues,
+    sending_servers,
     subscribers,
     suppressions,
     tracking,
@@ -393,6 +394,32 @@ def test_what_is_in_the_hands_of_a_worker_is_held_too(sink: SmtpSink) -> None:
     assert Counter(one.rcpts[0] for one in sink.messages) == Counter(
         f"reader{n}@friends{n % 3}.test" for n in range(40)
     )
+
+
+def test_over_several_sending_servers_all_of_it_is_held(store: str, tmp_path: Path) -> None:
+    who = cast.sender()
+    use_settings(tmp_path, DELIVERY="capture", DELIVERY_ALLOW="127.0.0.0/8", DELIVER_CONNECTIONS="2")
+    with SmtpSink() as first, SmtpSink() as second:
+        for name, sink in (("first", first), ("second", second)):
+            sending_servers.create(
+                caller=who.owner, name=name, kind="smtp", config={"host": "127.0.0.1", "port": sink.port}
+            )
+        campaign = launched(who, made(who, 40))
+        expansions.drain(5)
+        own = {row.route for row in models.Lane.select().where(models.Lane.endpoint_id == campaign.id)}
+        assert len({row.lane_id for row in models.Delivery.select()}) == 2 <= len(own)
+        campaigns.pause(caller=who.owner, campaign=again(campaign))
+        assert lanes.claim(lanes.Rounds()) == []
+        campaigns.resume(caller=who.owner, campaign=again(campaign))
+        _drain()
+        deliveries.close()
+        everybody = Counter(f"reader{n}@friends{n % 3}.test" for n in range(40))
+        assert Counter(one.rcpts[0] for one in (*first.messages, *second.messages)) == everybody
+        assert first.messages and second.messages
+    _hurry(campaign)
+    housekeeping.sweep(5)
+    assert again(campaign).state == "sent"
+    assert not models.Lane.select().where(models.Lane.endpoint_id == campaign.id).exists()
 
 
 def test_a_report_counts_what_came_of_it(sink: SmtpSink) -> None:

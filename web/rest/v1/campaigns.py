@@ -223,6 +223,7 @@ def _report(campaign: Campaign, report: Report) -> dict[str, Any]:
         "canceled": report.of(EventKind.CANCELED),
         "complained": report.of(EventKind.COMPLAINED),
         "unsubscribed": report.of(EventKind.UNSUBSCRIBED),
+        "replied": report.of(EventKind.REPLIED),
     }
     unique = {kind: report.unique.get(kind, 0) for kind in (opened, clicked)}
     human = {kind: report.human.get(kind, 0) for kind in (opened, clicked)}
