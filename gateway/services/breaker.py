@@ -78,6 +78,11 @@ class Breaker:
         """Whether a refusal now says nothing about its recipient."""
         return self._open or self.probing or self._is_suspect()
 
+    @property
+    def is_young(self) -> bool:
+        """Whether it has seen too little itself to tell a surge from a bad list."""
+        return len(self._seen) < PAST + SUSPECT
+
     def note(self, *, refused: bool, reply: str, host: str, at_ms: int) -> Trip | None:
         """Note the answer to a message that the destination took or refused for good."""
         if self._open:  # what was on its way when it opened

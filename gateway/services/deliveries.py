@@ -434,7 +434,7 @@ class Engine:
                 self._renew()
                 stuck, self._stuck = self._stuck, []
                 self._settle(stuck, [], {}, [])
-            if time.monotonic() - shared > SHARE_AFTER_S:
+            if time.monotonic() - shared > (FLUSH_AFTER_S if self._dispatcher.asks_now else SHARE_AFTER_S):
                 shared = time.monotonic()
                 self._share_what_was_seen()
         self._share_what_was_seen()

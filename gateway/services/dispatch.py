@@ -88,6 +88,7 @@ class Dispatcher:
         self._obeyed: Sequence[Limit] = ()
         self._swept_s = time.monotonic()
         self._closed = False
+        self.asks_now = False  # a destination refuses, and this process has no past of its own to judge it by
 
     # --- what comes in -------------------------------------------------------------------------
 
@@ -320,6 +321,7 @@ class Dispatcher:
                 learned = Learned()
             else:
                 learned = place.end(worker, outcome, now_s, started_ms)
+                self.asks_now = self.asks_now or (place.asks and place.breaker.is_young)
             if place.running:
                 self._busy.add(place)
             return learned
@@ -504,6 +506,7 @@ class Dispatcher:
         seen: dict[tuple[str, int], tuple[int, int]] = {}
         asking: set[str] = set()
         with self._lock:
+            self.asks_now = False
             for place in self._destinations.values():
                 for minute, (taken, refused) in place.take_seen().items():
                     before = seen.get((place.group, minute), (0, 0))
