@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from gateway.services import arrivals, inbound, mailboxes
+from gateway.services import arrivals, inbound, mailbox_mail, mailboxes
 from gateway.services.mailbox_mail import Place
 from smtp.data import tidy
 from smtp.protocol import Connection, reply
@@ -79,6 +79,8 @@ def _receive(server: Connection, envelope: Any) -> str:
         mail_from = envelope.mail_from.strip("<>")
         if envelope.places:
             word = arrivals.receive(places=list(envelope.places.values()), mail_from=mail_from, content=content)
+            if word == mailbox_mail.REPORT:
+                inbound.noted(mail_from=mail_from, content=content)
             _log.info("inbound", extra={"peer": server.host, "what": word, "mailboxes": len(envelope.places)})
             return "250 2.0.0 Thank you"
         for recipient in envelope.rcpt_tos:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from gateway.transports import mta_sts
 PASS, WARN, FAIL, UNKNOWN = "pass", "warn", "fail", "unknown"
 LIFETIME_S = 3.0
 """Seconds of one question."""
+PATIENCE_S = 15.0
+"""Seconds that all questions of one check may take together."""
 _NO_ANSWER = "DNS gave no usable answer; ask again later."
 _HALF = 0.5
 
@@ -56,7 +58,7 @@ _Check = Callable[[Subject, Resolver], _Said]
 
 
 def check(subject: Subject) -> list[Finding]:
-    """Ask everything at once, part beside part; what DNS does not answer is unknown, never wrong."""
+    """Ask everything at once, part beside part; what DNS does not answer in time is unknown, never wrong."""
     dns = resolver().uncached(LIFETIME_S)
 
     def one(part: tuple[str, int, _Check]) -> Finding:
@@ -68,8 +70,15 @@ def check(subject: Subject) -> list[Finding]:
         points = most if status == PASS else round(most * _HALF) if status == WARN else 0
         return Finding(name, status, points, most, detail, wanted, facts)
 
-    with ThreadPoolExecutor(max_workers=len(PARTS), thread_name_prefix="health") as pool:
-        return list(pool.map(one, PARTS))
+    # Not as a context: a zone that answers slowly on purpose must not hold up whoever asked.
+    pool = ThreadPoolExecutor(max_workers=len(PARTS), thread_name_prefix="health")
+    asked = [pool.submit(one, part) for part in PARTS]
+    wait(asked, timeout=PATIENCE_S)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [
+        future.result() if future.done() else Finding(name, UNKNOWN, 0, most, _NO_ANSWER)
+        for future, (name, most, _) in zip(asked, PARTS, strict=True)
+    ]
 
 
 def score(findings: Sequence[Finding]) -> int | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, config, errors
-from gateway.mail import arf, dsn, recognise, verp
+from gateway.mail import arf, dsn, parse, recognise, verp
 from gateway.mail.recognise import Kind
 from gateway.services import (
     arrivals,
@@ -162,6 +162,16 @@ def _leave(delivery_id: int, recipient: str, mail_from: str, content: bytes) -> 
     if news is None:
         raise errors.NotAllowed("That message is too old to unsubscribe by mail; please use the link in it.")
     return Received(EventKind.UNSUBSCRIBED.word if news else "repeated", delivery_id)
+
+
+def noted(*, mail_from: str, content: bytes) -> Received | None:
+    """Record what a report says that came to a mailbox, to where some hosts send theirs; None for what proves nothing.
+
+    It must quote one of our return paths, which nobody can forge.
+    """
+    report = recognise.recognise(content, mail_from=mail_from).report
+    delivery_id = verp.find(content[: parse.SIZE_MAX].decode("latin-1")) if report is not None else None
+    return _record(delivery_id, report) if delivery_id is not None else None
 
 
 def _complained_of(complaint: arf.Complaint) -> int | None:

@@ -32,7 +32,13 @@ def first_release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[No
 
 @pytest.mark.usefixtures("first_release")
 def test_what_is_on_the_list_stays_and_is_named_after_its_reason(tmp_path: Path) -> None:
-    old = [(1, 0, "a@x.test", "bounce", "550 no", 5, None), (1, 2, "b@x.test", "complaint", "", 6, 7)]
+    old = [
+        (1, 0, "a@x.test", "bounce", "550 no", 5, None),
+        (1, 2, "b@x.test", "complaint", "", 6, 7),
+        *((1, 2, f"{name}@x.test", "manual", "", 5, None) for name in "cd"),
+        (1, 2, "e@x.test", "manual", "", 99, None),
+        (2, 9, "a@x.test", "manual", "", 5, None),
+    ]
     db.in_transaction(
         lambda tx: tx.executemany(
             "INSERT INTO suppression (account_id, domain_id, address, reason, detail, created_ms, expires_ms)"
@@ -46,3 +52,6 @@ def test_what_is_on_the_list_stays_and_is_named_after_its_reason(tmp_path: Path)
         " ORDER BY id"
     )
     assert found == [(*row, row[3], "") for row in old]
+    # Each has a time of its own account's: who comes at one moment is moved on, and whoever is overtaken then too.
+    listed = db.rows("SELECT listed_ms FROM suppression ORDER BY id")
+    assert [at_ms for (at_ms,) in listed] == [5, 8, 6, 7, 99, 5]

@@ -148,6 +148,27 @@ def test_what_is_no_answer_of_a_person_is_none(part: Running, customer: Customer
     assert replies() == []
 
 
+def test_a_report_that_comes_to_the_mailbox_counts_where_it_proves_itself(
+    part: Running, customer: Customer, mailbox: mailboxes.Mailbox
+) -> None:
+    _, delivery_id = sent(customer)
+    with part.client("inbound") as client:
+        for quoted in ("b+forged@bounce.shop.test", verp.encode(delivery_id, "bounce.shop.test")):
+            report = (
+                b"From: MAILER-DAEMON@mx.friends.test\r\nTo: hello@shop.test\r\nSubject: Undelivered\r\n"
+                b"MIME-Version: 1.0\r\n"
+                b'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
+                b"--b\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+                b"Reporting-MTA: dns; mx.friends.test\r\n\r\nFinal-Recipient: rfc822; jane@friends.test\r\n"
+                b"Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 unknown user\r\n\r\n"
+                b"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nReturn-Path: <%s>\r\n\r\n--b--\r\n"
+            ) % quoted.encode()
+            client.sendmail("", ["hello@shop.test"], report)
+    assert [one.kind for one in kept(mailbox)] == ["report", "report"]
+    bounced = models.Event.select().where(models.Event.kind == EventKind.BOUNCED)
+    assert [event.delivery_id for event in bounced] == [delivery_id]
+
+
 def test_of_several_recipients_the_writer_is_found(
     part: Running, customer: Customer, mailbox: mailboxes.Mailbox
 ) -> None:

@@ -12,7 +12,7 @@ import time_machine
 import models
 from gateway import clock
 from gateway.mail import dkim
-from gateway.services import domain_health, domain_keys, housekeeping, mailboxes
+from gateway.services import domain_health, domain_keys, health_checks, housekeeping, mailboxes
 from gateway.services.domain_health import Health
 from gateway.services.health_checks import PARTS, Finding, Record
 from models.vocabulary import NoticeKind
@@ -170,6 +170,13 @@ def test_what_dns_does_not_say_is_unknown_and_no_drift(world: World) -> None:
 def told() -> list[dict[str, object]]:
     rows = models.Notice.select().where(models.Notice.kind == NoticeKind.DOMAIN_HEALTH_CHANGED)
     return [orjson.loads(row.data) for row in rows.order_by(models.Notice.id)]
+
+
+def test_a_zone_that_answers_slowly_holds_up_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "PATIENCE_S", 0.3)
+    world.dns.silence("_dmarc.shop.test")
+    found = {one.part: one.status for one in world.check().findings}
+    assert (found["dmarc"], found["spf"]) == ("unknown", "pass")
 
 
 def test_drift_is_told_once_and_so_is_its_end(world: World) -> None:
