@@ -62,7 +62,7 @@ class Replayed:
 
 @dataclass(slots=True)
 class _Shape:
-    """A message as the gates saw it, for all that are alike to them, and what is made of it before the transaction."""
+    """A message as the gates saw it, for all that are alike to them and have its body, and what is made of it."""
 
     prepared: Prepared
     content: contents.Prepared
@@ -126,7 +126,7 @@ def _prepare(
     caller: Caller, items: Sequence[Item | errors.GatewayError], results: list[Result | None]
 ) -> list[_Candidate]:
     """Pass the gates that need no transaction; a refusal goes to `results`."""
-    shapes: dict[tuple[Any, ...], _Shape] = {}
+    shapes: dict[tuple[Any, ...], dict[tuple[Any, ...], _Shape]] = {}
     known: dict[int, templates.Template] = {}
 
     def find(template_id: int) -> templates.Template:
@@ -142,15 +142,17 @@ def _prepare(
             draft = _rendered(item, find)
             recipients = gates.recipients(draft)
             key = (item.caller.domain_id, draft.own_lane, *gates.shape(draft, len(recipients)))
-            shape = shapes.get(key)
+            bodies = shapes.setdefault(key, {})
+            body = gates.body_of(draft)
+            shape = bodies.get(body)
             if shape is None:
-                shape = shapes[key] = _shape(gates.prepare(item.caller, draft, {}))
+                shape = bodies[body] = _shape(item.caller, draft, next(iter(bodies.values()), None))
+            entry = _entry(shape, draft, recipients)
         except errors.Unavailable:
             raise
         except errors.GatewayError as refusal:
             results[index] = refusal
             continue
-        entry = _entry(shape, draft, recipients)
         candidates.append(_Candidate(index, shape, entry, idempotency.of_draft(caller.account_id, draft)))
     return candidates
 
@@ -164,9 +166,15 @@ def _rendered(item: Item, find: Callable[[int], templates.Template]) -> Draft:
     return replace(personal.prepare(item.caller, draft, find), template_id=None, variables={})
 
 
-def _shape(prepared: Prepared) -> _Shape:
+def _shape(caller: Caller, draft: Draft, like: _Shape | None) -> _Shape:
+    """Through the gates, or past those that have seen one `like` it with another body."""
+    if like is None:
+        prepared = gates.prepare(caller, draft, {})
+        lanes, own_ways = acceptance.lanes_of(prepared), gates.has_servers(prepared)
+    else:
+        prepared, lanes, own_ways = gates.with_body(like.prepared, draft), like.lanes, like.own_ways
     content = contents.Prepared(prepared.sender.account_id, prepared.kind, prepared.body)
-    return _Shape(prepared, content, acceptance.lanes_of(prepared), gates.has_servers(prepared))
+    return _Shape(prepared, content, lanes, own_ways)
 
 
 def _entry(shape: _Shape, draft: Draft, recipients: list[str]) -> Entry:

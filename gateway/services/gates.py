@@ -124,16 +124,7 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     if not found and draft.list_id is None:
         raise errors.Invalid("There is no recipient set for the email.", field="To")
     settings = config.settings()
-    body, kind = _body(draft)
-    own = caller.plan.max_size
-    limit, rule = settings.message_size, "COMMANDPOST_MESSAGE_SIZE"
-    if own and own < limit:
-        limit, rule = own, "plan"
-    if len(body) > limit:
-        raise errors.TooLarge(f"The message has {len(body)} bytes; {limit} are allowed.", limit=limit, used=len(body))
-    trail[verdicts.VALIDATION] = {
-        "gate": verdicts.VALIDATION, "rule": rule, "recipients": len(found), "bytes": len(body), "limit": limit,
-    }  # fmt: skip
+    body, kind, trail[verdicts.VALIDATION] = _validated(caller, draft, len(found))
     now = clock.now_ms()
     due = max(draft.send_at_ms or 0, now)
     bulk = draft.in_stream is Stream.BULK
@@ -149,6 +140,32 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
     )  # fmt: skip
     choose_servers(prepared)
     return prepared
+
+
+def with_body(like: Prepared, draft: Draft) -> Prepared:
+    """A draft of the same shape as one that was prepared, with a body of its own; raises `TooLarge`."""
+    body, kind, validation = _validated(like.caller, draft, len(like.recipients))
+    return Prepared(
+        caller=like.caller, draft=like.draft, sender=like.sender, recipients=like.recipients, kind=kind, body=body,
+        route=like.route, due_ms=like.due_ms, expires_ms=like.expires_ms, now_ms=like.now_ms,
+        trail=like.trail | {verdicts.VALIDATION: validation}, uuid=like.uuid,
+    )  # fmt: skip
+
+
+def _validated(caller: Caller, draft: Draft, count: int) -> tuple[bytes, str, verdicts.Stored]:
+    """The body as it is stored, its kind, and the verdict on its size."""
+    settings = config.settings()
+    body, kind = _body(draft)
+    own = caller.plan.max_size
+    limit, rule = settings.message_size, "COMMANDPOST_MESSAGE_SIZE"
+    if own and own < limit:
+        limit, rule = own, "plan"
+    if len(body) > limit:
+        raise errors.TooLarge(f"The message has {len(body)} bytes; {limit} are allowed.", limit=limit, used=len(body))
+    verdict: verdicts.Stored = {
+        "gate": verdicts.VALIDATION, "rule": rule, "recipients": count, "bytes": len(body), "limit": limit,
+    }  # fmt: skip
+    return body, kind, verdict
 
 
 def has_servers(prepared: Prepared) -> bool:
@@ -234,15 +251,20 @@ def transport_name(delivery: str, route: str) -> str:
 
 
 def shape(draft: Draft, count: int) -> tuple[Hashable, ...]:
-    """What `prepare` reads of a draft without template, variables and list to `count` recipients, and nothing else.
+    """What `prepare` reads of a draft without template, variables and list to `count` recipients, but for its body.
 
-    But for the choice of a server, which is made anew for each. Drafts of one shape and one sender domain pass the
-    gates alike, so a bulk request asks once for all of them.
+    And but for the choice of a server, which is made anew for each. Drafts of one shape and one sender domain pass
+    the gates alike, so a bulk request asks once for all of them, and for each body `with_body`.
     """
     return (
-        draft.sender.email, draft.html, draft.text, draft.stream, draft.purpose, draft.server,
-        draft.send_at_ms, draft.raw, draft.mail_from, draft.smtp_login_id, count, tuple(draft.attachments),
+        draft.sender.email, draft.stream, draft.purpose, draft.server, draft.send_at_ms, draft.mail_from,
+        draft.smtp_login_id, count,
     )  # fmt: skip
+
+
+def body_of(draft: Draft) -> tuple[Hashable, ...]:
+    """What the body of a draft is made of."""
+    return draft.html, draft.text, draft.raw, tuple(draft.attachments)
 
 
 def recipients(draft: Draft) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from dataclasses import fields, replace
@@ -11,15 +12,24 @@ from uuid import UUID
 import pytest
 
 import models
-from gateway import clock, errors
+from gateway import clock, config, errors
 from gateway.mail.draft import Draft, Mailbox
-from gateway.services import bulk, gates, idempotency, messages, suppression_list, templates
+from gateway.services import (
+    bulk,
+    gates,
+    idempotency,
+    messages,
+    routing_rules,
+    sending_servers,
+    suppression_list,
+    templates,
+)
 from gateway.services.bulk import Item
 from gateway.services.messages import Accepted
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 from tests import cast
-from tests.conftest import Bells
+from tests.conftest import Bells, use_settings
 
 _READ_BY_THE_GATES = {
     "sender", "html", "text", "stream", "purpose", "server", "send_at_ms", "raw", "mail_from", "smtp_login_id",
@@ -147,6 +157,48 @@ def test_large_bodies_go_ahead(who: cast.Sender) -> None:
     assert len(sizes) == 403 and all(of_message == of_content for of_message, of_content in sizes)
 
 
+def test_each_message_goes_the_way_that_its_own_tags_and_recipient_choose(who: cast.Sender) -> None:
+    use_settings(config.settings().data, DELIVERY="direct", DELIVERY_ALLOW="127.0.0.0/8")
+    for name in ("first", "second", "third"):
+        where = {"host": "127.0.0.1", "port": 2599}
+        sending_servers.create(caller=who.owner, name=name, kind="smtp", config=where, credentials={})
+    for name, match in (("second", {"tags": ["b"]}), ("third", {"recipient_domains": ["far.test"]})):
+        routing_rules.create(caller=who.owner, name=f"to {name}", targets=[{"server": name}], match=match, priority=1)
+    routing_rules.create(caller=who.owner, name="rest", targets=[{"server": "first"}], match={}, priority=9)
+    drafts = [
+        cast.draft(tags=["a"]),
+        cast.draft(tags=["b"]),
+        cast.draft(to="j@far.test"),
+        cast.draft(to="k@near.test", html="another"),
+        cast.draft(server="nowhere"),
+    ]
+    results = _send(who, *drafts)
+    assert [type(result) for result in results] == [Accepted] * 4 + [errors.Invalid]
+    singles = [messages.accept(who.caller, replace(draft)) for draft in drafts[:4]]
+    ways = [
+        [db.rows("SELECT l.route FROM delivery d JOIN lane l ON l.id = d.lane_id WHERE d.message_id = ?", (one.row_id,))
+         for one in some]
+        for some in (results[:4], singles)
+    ]  # fmt: skip
+    assert ways[0] == ways[1]
+    assert ways[0][0] == ways[0][3] and len({str(way) for way in ways[0]}) == 3
+    told = [json.loads(text) for (text,) in db.rows("SELECT verdicts FROM message ORDER BY id LIMIT 4")]
+    assert [next(v for v in one if v["gate"] == "route")["server"] for one in told] == [
+        "first", "second", "third", "first",
+    ]  # fmt: skip
+
+
+def test_a_body_that_is_too_large_fails_alone(who: cast.Sender) -> None:
+    small = replace(who.caller, plan=replace(who.caller.plan, max_size=500))
+    drafts = [cast.draft(html="x" * size) for size in (100, 600, 200, 100, 700)]
+    for some in (drafts, drafts[::-1]):
+        results = bulk.accept(caller=small, items=[Item(small, draft) for draft in some])
+        large = [isinstance(result, errors.TooLarge) for result in results]
+        assert large == [len(draft.html or "") > 500 for draft in some]
+    sizes = db.rows("SELECT m.size, m.verdicts FROM message m")
+    assert len(sizes) == 6 and all(f'"bytes":{size},' in told for size, told in sizes)
+
+
 def test_templates_and_variables_are_rendered_for_each(who: cast.Sender) -> None:
     made = templates.add(caller=who.owner, name="Hi", subject="Hi {{ name }}", html="<p>{{ name }}</p>", text=None)
     results = _send(
@@ -251,4 +303,5 @@ def test_a_disabled_account_is_refused_as_a_whole(who: cast.Sender) -> None:
         with pytest.raises(refusal):
             bulk.accept(caller=replace(who.caller, status=status), items=[Item(who.caller, cast.draft())])
     assert gates.shape(cast.draft(), 1) == gates.shape(cast.draft(tags=["x"], subject="other"), 1)
-    assert gates.shape(cast.draft(), 1) != gates.shape(cast.draft(html="other"), 1)
+    assert gates.shape(cast.draft(), 1) != gates.shape(cast.draft(purpose="other"), 1)
+    assert gates.body_of(cast.draft()) != gates.body_of(cast.draft(html="other"))
