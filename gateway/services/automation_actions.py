@@ -17,6 +17,7 @@ TYPES = (
     "send", "wait", "branch", "set_field", "remove_field", "add_tag", "remove_tag", "subscribe", "unsubscribe",
     "webhook", "notice", "exit",
 )  # fmt: skip
+_SAME = {"send_email": "send", "email": "send", "delay": "wait", "condition": "branch"}
 ACTIONS_MOST = 100
 DEPTH_MOST = 5
 WAIT_MOST_DAYS = 366
@@ -55,6 +56,8 @@ class _Reader:
                 self.fault("actions", f"Should have at most {ACTIONS_MOST} actions.")
                 return
             here = f"{path}.{at}"
+            if isinstance(action, Mapping) and action.get("type") in _SAME:
+                action = {**action, "type": _SAME[action["type"]]}
             if not isinstance(action, Mapping) or action.get("type") not in TYPES:
                 self.fault(f"{here}.type", "Should be one of " + ", ".join(TYPES) + ".")
             elif action["type"] == "branch":

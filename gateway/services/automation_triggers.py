@@ -18,6 +18,12 @@ MESSAGE_WORDS = tuple(kind.word for kind in EventKind if kind is not EventKind.A
 WORDS = (*MESSAGE_WORDS, ADDED, UNSUBSCRIBED)
 """Events that the gateway itself knows; any other name is an event of the account's own."""
 
+_SAME = {
+    "subscriber.created": ADDED, "subscribed": ADDED, "delivery": "delivered", "bounce": "bounced", "open": "opened",
+    "click": "clicked", "complaint": "complained", "unsubscribe": "unsubscribed",
+}  # fmt: skip
+"""Other spellings of these."""
+
 WORD_LENGTH = 64
 CHECK_MINUTES = 5
 CHECK_MOST = 1440
@@ -59,6 +65,7 @@ def _invalid(faults: _Faults) -> errors.InvalidFields:
 def word_of(value: Any) -> str:
     """The name of an event, lower-case and without `message.`; '' for what is none."""
     word = value.strip().lower().removeprefix("message.") if isinstance(value, str) else ""
+    word = _SAME.get(word, word)
     return word if 0 < len(word) <= WORD_LENGTH and word.isprintable() and " " not in word else ""
 
 

@@ -15,9 +15,9 @@ from gateway.services.identity import Caller
 
 FIELDS = (
     "from", "subject", "html", "text", "template", "variables", "reply_to", "headers", "tags", "track_opens",
-    "track_clicks", "routing",
+    "track_clicks", "routing", "template_id", "track_links",
 )  # fmt: skip
-"""The names that requests use."""
+"""The names that requests use; the last two stand for `template` and `track_clicks`."""
 
 HEADERS_MOST = 50
 TAGS_MOST = 20
@@ -56,6 +56,7 @@ def read(caller: Caller, given: Mapping[str, Any], *, old: Letter | None = None,
         "variables": _variables, "reply_to": _reply_to, "headers": _headers, "tags": _tags, "track_opens": _flag,
         "track_clicks": _flag, "routing": _routing,
     }  # fmt: skip
+    given = {_SAME.get(name, name): value for name, value in given.items()}
     for name, reader in readers.items():
         if name not in given:
             continue
@@ -76,6 +77,7 @@ def read(caller: Caller, given: Mapping[str, Any], *, old: Letter | None = None,
     return letter
 
 
+_SAME = {"template_id": "template", "track_links": "track_clicks"}
 _STORED = {"from": "sender", "template": "template_id", "track_clicks": "track_links"}
 
 

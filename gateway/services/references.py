@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway import errors, ids
-from gateway.services import lists
+from gateway.services import lists, personal
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import ListKind
@@ -16,11 +16,12 @@ _NUMBER_MOST = 18
 
 
 def template(caller: Caller, value: Any, *, field: str) -> int:
-    """The number of the account's template; raises `InvalidFields` naming `field` where there is none."""
-    for column, key in _keys(value, ("tpl",)):
-        rows = db.rows(f"SELECT id FROM template WHERE {column} = ? AND account_id = ?", (key, caller.account_id))
-        if rows:
-            return int(rows[0][0])
+    """The number of the account's template by id or name; raises `InvalidFields` naming `field` where there is none."""
+    try:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return personal.template_number(caller=caller, named=value)
+    except errors.NotFound:
+        pass
     raise _absent(field, f"There is no template {str(value)[:64]}.")
 
 

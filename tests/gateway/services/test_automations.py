@@ -688,6 +688,16 @@ def test_strangers_find_nothing() -> None:
     )
 
 
+def test_other_spellings_mean_the_same() -> None:
+    world = World()
+    automation = world.add(
+        {"type": "delay", "duration": "1d"}, SEND | {"type": "send_email"},
+        trigger={"type": "event", "event": "Subscriber.Created"},
+    )  # fmt: skip
+    assert automation.trigger["event"] == automation_signals.ADDED
+    assert [step["do"] for step in automations.program_of(automation.id, 1)] == ["wait", "send"]
+
+
 def test_durations() -> None:
     known = {"3d": 259_200, "90 minutes": 5400, "2w": 1_209_600, "45s": 45}
     for value, seconds in (*known.items(), (60, 60), ({"days": 1, "hours": 2}, 93_600)):

@@ -49,6 +49,8 @@ class _Letter(fields.Params):
     track_opens = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="Instead of what the domain says")
     track_clicks = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="Instead of what the domain says")
     routing = fields.Anything(allow_none=True, shape={"type": "object"}, doc="`purpose` and `server` for the router")
+    template_id = fields.Anything(allow_none=True, shape={"type": "string"}, doc="As template")
+    track_links = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="As track_clicks")
 
 
 class _New(_Letter):
