@@ -7,7 +7,7 @@ from html import escape
 
 from flask import Blueprint, Response
 
-from gateway.services import confirmations, subscribers
+from gateway.services import confirmations, subscriber_moves
 from gateway.services.confirmations import Asked, State
 from models.database import StoreUnavailable
 from models.vocabulary import SubscriberStatus
@@ -43,7 +43,7 @@ def act(token: str) -> Response:
         return _not_found()
     try:
         if not asked.is_over:
-            subscribers.confirm(list_id=asked.list_id, subscriber_id=asked.subscriber_id, address=asked.address)
+            subscriber_moves.confirm(list_id=asked.list_id, subscriber_id=asked.subscriber_id, address=asked.address)
         return _told(asked, confirmations.state(asked))
     except StoreUnavailable as error:
         _log.warning("confirmation_not_stored", extra={"cause": str(error)})

@@ -6,7 +6,6 @@ halves, and whoever comes next goes on with the row behind the last batch.
 
 from __future__ import annotations
 
-import codecs
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +16,11 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, config, errors, ids, jobs
-from gateway.services import audit, identity, import_rows, lists, subscribers, suppression_csv
+from gateway.services import audit, identity, import_files, import_rows, lists, subscribers, suppression_csv
 from gateway.services.identity import Caller
 from gateway.services.import_rows import Fault, Row
 from gateway.services.subscribers import Checked, Result
 from models import database as db
-from models.message import PART_SIZE
 from models.vocabulary import (
     IMPORT_DONE,
     IMPORT_FAILED,
@@ -41,19 +39,6 @@ _LEASE_MS = 60_000
 _GAP_S = 0.005
 _ABANDONED_MS = clock.HOUR_MS
 _CHUNK = 200
-_ENCODINGS = {
-    "utf-8": "utf-8",
-    "utf-8-sig": "utf-8",
-    "ascii": "utf-8",
-    "iso8859-1": "cp1252",  # what calls itself so has quotes and the euro sign of the other
-    "cp1252": "cp1252",
-    "iso8859-15": "iso8859-15",
-    "utf-16": "utf-16",
-    "utf-16-le": "utf-16-le",
-    "utf-16-be": "utf-16-be",
-}
-"""By the name that Python has for an encoding."""
-
 _COLUMNS = (
     "id, uuid, account_id, list_id, state, format, options, size, total, reached, line, done, added, updated,"
     " unchanged, failed, cause, fence, created_ms, started_ms, ended_ms"
@@ -107,7 +92,7 @@ def receive(
     none is the address; whatever the pieces raise goes through. Then nothing is kept.
     """
     found = lists.find(caller=caller, list_id=list_id)
-    kept = _pieces(_utf8(pieces, encoding), config.settings().import_size)
+    kept = import_files.in_pieces(import_files.utf8(pieces, encoding), config.settings().import_size)
     first = next(kept, b"")
     if not first.strip(b"\xef\xbb\xbf \t\r\n"):
         raise errors.Invalid("The file is empty.", field="file")
@@ -116,10 +101,10 @@ def receive(
         import_rows.head(first, mapping)
     made = db.in_transaction(lambda tx: _begin(tx, found, caller, format, mapping))
     try:
-        size = _keep(made, 0, first)
+        size = import_files.keep(made, 0, first)
         newlines, last = first.count(b"\n"), first[-1:]
         for seq, piece in enumerate(kept, 1):
-            size += _keep(made, seq, piece)
+            size += import_files.keep(made, seq, piece)
             newlines, last = newlines + piece.count(b"\n"), piece[-1:]
         total = newlines + (last != b"\n") - (format == import_rows.CSV)
 
@@ -157,57 +142,12 @@ def _begin(
     return int(cursor.lastrowid)
 
 
-def _keep(import_id: int, seq: int, body: bytes) -> int:
-    db.in_transaction(
-        lambda tx: tx.execute(
-            "INSERT INTO list_import_part (import_id, seq, body) VALUES (?, ?, ?)", (import_id, seq, body)
-        )
-    )
-    return len(body)
-
-
 def _drop(import_id: int) -> None:
     try:
-        _delete_parts(import_id)
+        import_files.delete(import_id)
         db.in_transaction(lambda tx: tx.execute("DELETE FROM list_import WHERE id = ?", (import_id,)))
     except db.StoreUnavailable:  # housekeeping finds it
         _log.warning("import_not_dropped", extra={"import_id": import_id})
-
-
-def _utf8(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """The bytes in UTF-8; what claims to be so already is judged row by row."""
-    try:
-        name = _ENCODINGS.get(codecs.lookup(encoding.strip() or "utf-8").name)
-    except (LookupError, ValueError):
-        name = None
-    if name is None:
-        words = "UTF-8, ISO-8859-1, ISO-8859-15, windows-1252, UTF-16"
-        raise errors.Invalid(f"The encoding should be one of {words}.", field="encoding")
-    if name == "utf-8":
-        yield from pieces
-        return
-    decoder = codecs.getincrementaldecoder(name)()
-    try:
-        for piece in pieces:
-            yield decoder.decode(piece).encode()
-        yield decoder.decode(b"", final=True).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError):
-        raise errors.Invalid("The file does not have the encoding that was announced.", field="encoding") from None
-
-
-def _pieces(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """In pieces of the size of a row, not more than `most` bytes in all."""
-    held, size = bytearray(), 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > most:
-            raise errors.TooLarge(f"The file has more than {most} bytes.", field="file", limit=most)
-        held += chunk
-        while len(held) >= PART_SIZE:
-            yield bytes(held[:PART_SIZE])
-            del held[:PART_SIZE]
-    if held:
-        yield bytes(held)
 
 
 def find(*, caller: Caller, list_id: int, uuid: UUID | None) -> Import:
@@ -301,7 +241,7 @@ def _work(job: Import, end: float) -> int:
             return done
         done += len(batch)
         if over:
-            _delete_parts(job.id)
+            import_files.delete(job.id)
         if over or late:
             return done
         batch = []
@@ -314,23 +254,13 @@ def _rows(job: Import) -> Iterator[Row]:
         first = db.rows("SELECT body FROM list_import_part WHERE import_id = ? AND seq = 0", (job.id,))
         head = import_rows.head(bytes(first[0][0]) if first else b"", job.mapping)
     return import_rows.rows(
-        _stored(job.id, job.reached),
+        import_files.stored(job.id, job.reached),
         format=job.format,
         head=head,
         mapping=job.mapping,
         at=job.reached,
         line=job.line,
     )
-
-
-def _stored(import_id: int, at: int) -> Iterator[bytes]:
-    seq, skip = divmod(at, PART_SIZE)  # all pieces but the last have that size
-    while True:
-        found = db.rows("SELECT body FROM list_import_part WHERE import_id = ? AND seq = ?", (import_id, seq))
-        if not found:
-            return
-        yield bytes(found[0][0])[skip:]
-        seq, skip = seq + 1, 0
 
 
 def _apply_all(job: Import, caller: Caller, batch: Sequence[Row], *, over: bool, late: bool) -> bool:
@@ -428,17 +358,7 @@ def _fail(job: Import, cause: str) -> None:
             (IMPORT_FAILED, cause, clock.now_ms(), job.id, job.fence),
         )
     )
-    _delete_parts(job.id)
-
-
-def _delete_parts(import_id: int) -> None:
-    """One in a transaction: each is half a megabyte."""
-    for (seq,) in db.rows("SELECT seq FROM list_import_part WHERE import_id = ?", (import_id,)):
-        db.in_transaction(
-            lambda tx, seq=seq: tx.execute(  # type: ignore[misc]
-                "DELETE FROM list_import_part WHERE import_id = ? AND seq = ?", (import_id, seq)
-            )
-        )
+    import_files.delete(job.id)
 
 
 def collect() -> tuple[int, bool]:
@@ -453,10 +373,10 @@ def collect() -> tuple[int, bool]:
         " WHERE i.id IS NULL OR i.ended_ms IS NOT NULL LIMIT 10"
     )
     for (import_id,) in left:
-        _delete_parts(import_id)
+        import_files.delete(import_id)
     gone = 0
     for (import_id,) in old:
-        _delete_parts(import_id)
+        import_files.delete(import_id)
         gone += db.in_transaction(lambda tx, one=import_id: _forget(tx, one))  # type: ignore[misc]
     return gone + len(left), bool(old or left)
 

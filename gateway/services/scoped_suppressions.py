@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway import clock, errors, ids
-from gateway.services import audit, domains, lists, subscribers, suppression_list, suppressions
+from gateway.services import audit, domains, lists, subscriber_moves, suppression_list, suppressions
 from gateway.services.identity import Caller
 from gateway.services.suppressions import Entry
 from models import database as db
@@ -134,7 +134,7 @@ def _entry(caller: Caller, one: New, scopes: dict[Scope, int | errors.GatewayErr
     if isinstance(scope, errors.GatewayError):
         raise scope
     left = scope < 0 and one.reason == suppressions.UNSUBSCRIBE
-    rule = subscribers.UNSUBSCRIBE_RULE if left else suppression_list.MANUAL_RULE
+    rule = subscriber_moves.UNSUBSCRIBE_RULE if left else suppression_list.MANUAL_RULE
     detail = one.detail[: suppressions.DETAIL_LENGTH]
     return Entry(address, one.reason, scope, detail=detail, expires_ms=one.expires_ms, rule=rule)
 
@@ -162,7 +162,9 @@ def _store(tx: db.Transaction, caller: Caller, entries: Sequence[Entry]) -> set[
         if entry.domain_id < 0 and entry.reason == suppressions.UNSUBSCRIBE:
             left.setdefault(-entry.domain_id, []).append(entry.address)
     for list_id, found in left.items():
-        subscribers.unsubscribe_addresses(tx, account_id=account_id, list_id=list_id, found=list(dict.fromkeys(found)))
+        subscriber_moves.unsubscribe_addresses(
+            tx, account_id=account_id, list_id=list_id, found=list(dict.fromkeys(found))
+        )
     reasons = sorted({entry.reason for entry in entries})
     told = {"reasons": reasons, "domain_ids": sorted({entry.domain_id for entry in entries}), "new": len(fresh)}
     what = audit.person(account_id, entries[0].address) if len(entries) == 1 else "suppressions"

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 import orjson
 
-from gateway import clock, errors, ids
+from gateway import clock, errors
 from gateway.mail import address as addresses
 from gateway.services import (
     audit,
@@ -19,42 +18,45 @@ from gateway.services import (
     confirmations,
     list_counts,
     lists,
-    notices,
-    segment_conditions,
+    subscriber_moves,
     suppressions,
 )
 from gateway.services.identity import Caller
-from gateway.services.suppressions import Entry
+from gateway.services.subscriber_pages import MOST_LISTED, Subscriber, Wanted, find, list_, page
 from models import database as db
-from models.vocabulary import NoticeKind, SubscriberStatus
+from models.vocabulary import SubscriberStatus
+
+__all__ = [
+    "FIELD_NAME_LENGTH",
+    "MOST_AT_ONCE",
+    "MOST_LISTED",
+    "Added",
+    "Checked",
+    "New",
+    "Result",
+    "Subscriber",
+    "Wanted",
+    "add",
+    "add_many",
+    "check",
+    "find",
+    "list_",
+    "page",
+    "put",
+    "put_many",
+    "remove",
+    "unsubscribe",
+    "update",
+]
 
 MOST_AT_ONCE = 1_000
-MOST_LISTED = 100
-LOOKED_AT_MOST = 50_000
-"""Rows that one page of a filtered list looks at."""
 FIELDS_MOST = 16_384
 """Bytes of one subscriber's fields as JSON."""
 FIELD_NAME_LENGTH = 64
 
-UNSUBSCRIBE_RULE = "unsubscribe:list"
-"""What puts those who are unsubscribed from a list on its suppression list; only that is lifted with their return."""
-
 _ACTIVE, _UNSUBSCRIBED = SubscriberStatus.ACTIVE, SubscriberStatus.UNSUBSCRIBED
 _REMOVED, _PENDING = SubscriberStatus.REMOVED, SubscriberStatus.PENDING
-_COLUMNS = "id, list_id, email, fields, status, created_ms, updated_ms, status_ms"
 _CHUNK = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    id: int
-    list_id: int
-    email: str
-    fields: dict[str, Any]
-    status: SubscriberStatus
-    created_ms: int
-    updated_ms: int
-    status_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,119 +303,15 @@ def _store(tx: db.Transaction, caller: Caller, list_id: int, rows: Sequence[_Row
     list_counts.change(tx, list_id, counts)
     for row in changed:
         if row.before is not row.status and row.before is not None and row.id is not None:
-            _move(tx, caller, list_id, row.id, row.status, told=told)
+            subscriber_moves.move(tx, caller.account_id, list_id, row.id, row.status, told=told)
     automation_signals.of_subscribers(
         tx, automation_signals.ADDED, account_id=caller.account_id, list_id=list_id,
         people=[(row.id, row.email) for row in fresh if row.status is _ACTIVE],
     )  # fmt: skip
     left = [row for row in fresh if row.status is _UNSUBSCRIBED]
-    _suppress(tx, caller.account_id, list_id, [row.address for row in left])
+    subscriber_moves.suppress(tx, caller.account_id, list_id, [row.address for row in left])
     asked = [row.id for row in fresh if row.status is _PENDING and row.id is not None]
     confirmations.ask(tx, account_id=caller.account_id, list_id=list_id, subscriber_ids=asked)
-
-
-def _suppress(tx: db.Transaction, account_id: int, list_id: int, found: Sequence[str]) -> None:
-    """Nothing that goes to the list comes to them any more, what waits in the queue included."""
-    scope = suppressions.list_scope(list_id)
-    for start in range(0, len(found), suppressions.BATCH):
-        entries = [
-            Entry(address, suppressions.UNSUBSCRIBE, scope, rule=UNSUBSCRIBE_RULE)
-            for address in found[start : start + suppressions.BATCH]
-        ]
-        suppressions.put(tx, account_id=account_id, entries=entries)
-
-
-def list_(
-    *, caller: Caller, list_id: int, status: SubscriberStatus | None = None, start: int = 0, count: int = MOST_LISTED
-) -> tuple[list[Subscriber], int]:
-    """Some of a list's subscribers, the oldest first, and how many there are; raises `NotFound`."""
-    found = lists.find(caller=caller, list_id=list_id)
-    totals = {_ACTIVE: found.active, _UNSUBSCRIBED: found.unsubscribed, _PENDING: found.pending}
-    wanted = [status] if status is not None else list(totals)
-    marks = ",".join("?" * len(wanted))
-    rows = db.rows(  # the page is found in the index, then its rows are read
-        f"SELECT {_COLUMNS} FROM subscriber JOIN (SELECT id AS page_id FROM subscriber WHERE list_id = ?"
-        f" AND status IN ({marks}) ORDER BY id LIMIT ? OFFSET ?) page ON page_id = id ORDER BY id",
-        (list_id, *map(int, wanted), min(count, MOST_LISTED), start),
-    )
-    return [_shown(row) for row in rows], sum(totals[one] for one in wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which to list; empty fields do not narrow it. `since_ms`: added or changed since."""
-
-    status: SubscriberStatus | None = None
-    email: str = ""
-    field: tuple[str, str] | None = None
-    since_ms: int | None = None
-
-
-def page(
-    *, caller: Caller, list_id: int, wanted: Wanted, count: int, after: int | None = None
-) -> tuple[list[Subscriber], int | None]:
-    """Up to `count` of a list's subscribers behind a number, and where the next page begins, None at the end.
-
-    A page that looked at `LOOKED_AT_MOST` rows ends there, however few it found. Raises `NotFound`.
-    """
-    lists.find(caller=caller, list_id=list_id)
-    if wanted.email:
-        try:
-            found = [find(caller=caller, list_id=list_id, email=wanted.email)]
-        except errors.SubscriberNotFound:
-            return [], None
-        return [one for one in found if _is_wanted(one, wanted) and one.id > (after or 0)], None
-    narrow = wanted.field is not None or wanted.since_ms is not None
-    window = 1_000 if narrow else count + 1
-    index = "subscriber_list_id_id" if wanted.status is None else "subscriber_list_id_status_id"
-    use = f"INDEXED BY {index}" if db.dialect() == "sqlite" else f"FORCE INDEX ({index})"
-    status = ("<>", int(_REMOVED)) if wanted.status is None else ("=", int(wanted.status))
-    at, kept, looked = after or 0, list[Subscriber](), 0
-    while True:
-        rows = db.rows(
-            f"SELECT {_COLUMNS} FROM subscriber {use} WHERE list_id = ? AND status {status[0]} ? AND id > ?"
-            " ORDER BY id LIMIT ?",
-            (list_id, status[1], at, window),
-        )
-        looked += len(rows)
-        for row in rows:
-            one = _shown(row)
-            if not _is_wanted(one, wanted):
-                continue
-            if len(kept) == count:
-                return kept, kept[-1].id
-            kept.append(one)
-        if len(rows) < window:
-            return kept, None
-        at = rows[-1][0]
-        if looked >= LOOKED_AT_MOST:
-            return kept, at
-
-
-def _is_wanted(one: Subscriber, wanted: Wanted) -> bool:
-    if wanted.status is not None and one.status is not wanted.status:
-        return False
-    if wanted.since_ms is not None and one.updated_ms < wanted.since_ms:
-        return False
-    if wanted.field is None:
-        return True
-    name, value = wanted.field
-    return segment_conditions.same(one.fields.get(name), value)
-
-
-def find(*, caller: Caller, list_id: int, subscriber_id: int | None = None, email: str | None = None) -> Subscriber:
-    """By id, else by address; raises `WhichSubscriber`, `NotFound` (the list) and `SubscriberNotFound`."""
-    if subscriber_id is None and email is None:
-        raise errors.WhichSubscriber()
-    lists.find(caller=caller, list_id=list_id)
-    column, value = ("id", subscriber_id) if subscriber_id is not None else ("address", _address(email))
-    rows = db.rows(
-        f"SELECT {_COLUMNS} FROM subscriber WHERE list_id = ? AND account_id = ? AND {column} = ? AND status <> ?",
-        (list_id, caller.account_id, value, int(_REMOVED)),
-    )
-    if not rows:
-        raise errors.SubscriberNotFound(what="subscriber")
-    return _shown(rows[0])
 
 
 def update(
@@ -448,7 +346,7 @@ def update(
             wished = _wished(status, SubscriberStatus(found[0][0]), confirms)
             if status is _ACTIVE and wished is _PENDING:
                 raise errors.NotConfirmed()
-            _move(tx, caller, subscriber.list_id, subscriber.id, wished)
+            subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, wished)
         tx.execute(
             "UPDATE subscriber SET email = ?, address = ?, fields = ?, updated_ms = ? WHERE id = ?",
             (new.email, new.address, kept, now, subscriber.id),
@@ -468,7 +366,7 @@ def unsubscribe(*, caller: Caller, subscriber: Subscriber) -> Subscriber:
     """From now on nothing that goes to the list comes to them, what waits included; a second call is harmless."""
 
     def work(tx: db.Transaction) -> None:
-        _move(tx, caller, subscriber.list_id, subscriber.id, _UNSUBSCRIBED)
+        subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, _UNSUBSCRIBED)
         _audit(tx, caller, "subscriber.unsubscribe", subscriber)
 
     db.in_transaction(work)
@@ -479,7 +377,7 @@ def remove(*, caller: Caller, subscriber: Subscriber) -> None:
     """Take them off the list; the row stays while a message that was accepted before has to tell what became of it."""
 
     def work(tx: db.Transaction) -> None:
-        _move(tx, caller, subscriber.list_id, subscriber.id, _REMOVED)
+        subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, _REMOVED)
         # No address looks like this: whoever comes again under the same one is somebody new.
         tx.execute(
             "UPDATE subscriber SET address = ? WHERE id = ? AND account_id = ?",
@@ -494,107 +392,6 @@ def _audit(tx: db.Transaction, caller: Caller, action: str, subscriber: Subscrib
     """What of them was changed, not to what: entries cannot be changed when a person asks to be erased."""
     what = audit.person(caller.account_id, subscriber.email)
     audit.record(tx, caller=caller, action=action, what=what, after={"list_id": subscriber.list_id, **told})
-
-
-def confirm(*, list_id: int, subscriber_id: int, address: str) -> bool:
-    """They said themselves that it was they: active from now on; False where there is nobody who was asked."""
-
-    def work(tx: db.Transaction) -> bool:
-        lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
-        found = tx.rows(
-            "SELECT s.account_id, s.status FROM subscriber s JOIN mail_list l ON l.id = s.list_id"
-            f" WHERE s.id = ? AND s.list_id = ? AND s.address = ? AND l.deleted_ms IS NULL{lock}",
-            (subscriber_id, list_id, address),
-        )
-        if not found or found[0][1] not in (_PENDING, _ACTIVE):
-            return False
-        account_id = int(found[0][0])
-        # They ask for it themselves: that they once wanted no more of this list holds no longer.
-        suppressions.remove(
-            tx,
-            account_id=account_id,
-            domain_id=suppressions.list_scope(list_id),
-            address=address,
-            reason=suppressions.UNSUBSCRIBE,
-        )
-        _move_in(tx, account_id, list_id, subscriber_id, _ACTIVE)
-        return True
-
-    return db.in_transaction(work)
-
-
-def unsubscribe_addresses(tx: db.Transaction, *, account_id: int, list_id: int, found: Sequence[str]) -> None:
-    """Unsubscribe those of these normalised addresses that are on the list; part of a suppression of that list."""
-    for row in _rows(tx, list_id, found).values():
-        if row.id is not None:
-            _move_in(tx, account_id, list_id, row.id, _UNSUBSCRIBED)
-
-
-def _move(
-    tx: db.Transaction,
-    caller: Caller,
-    list_id: int,
-    subscriber_id: int,
-    status: SubscriberStatus,
-    *,
-    told: bool = True,
-) -> None:
-    _move_in(tx, caller.account_id, list_id, subscriber_id, status, told=told)
-
-
-def _move_in(
-    tx: db.Transaction,
-    account_id: int,
-    list_id: int,
-    subscriber_id: int,
-    status: SubscriberStatus,
-    *,
-    told: bool = True,
-) -> None:
-    """Give one another status, with everything that hangs on it; nothing where they have it, or are removed."""
-    lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
-    found = tx.rows(
-        "SELECT status, email, address, created_ms FROM subscriber WHERE id = ? AND list_id = ? AND account_id = ?"
-        f" AND status NOT IN (?, ?){lock}",
-        (subscriber_id, list_id, account_id, int(status), int(_REMOVED)),
-    )
-    if not found:
-        return
-    before, email, address, created_ms = found[0]
-    now = clock.now_ms()
-    tx.execute(
-        "UPDATE subscriber SET status = ?, status_ms = ?, updated_ms = ? WHERE id = ?",
-        (int(status), now, now, subscriber_id),
-    )
-    list_counts.moved(tx, list_id, before, status)
-    if before == _PENDING:
-        confirmations.forget(tx, subscriber_id=subscriber_id)
-    if status is _PENDING:
-        confirmations.ask(tx, account_id=account_id, list_id=list_id, subscriber_ids=[subscriber_id])
-    elif status is _UNSUBSCRIBED:
-        _suppress(tx, account_id, list_id, [address])
-    elif status is _ACTIVE:
-        tx.execute(
-            "DELETE FROM suppression WHERE account_id = ? AND address = ? AND domain_id = ? AND rule = ?",
-            (account_id, address, suppressions.list_scope(list_id), UNSUBSCRIBE_RULE),
-        )
-    word = {_ACTIVE: automation_signals.ADDED, _UNSUBSCRIBED: automation_signals.UNSUBSCRIBED}.get(status)
-    if word is not None:
-        automation_signals.of_subscribers(
-            tx, word, account_id=account_id, list_id=list_id, people=[(subscriber_id, email)]
-        )
-    kind = {_UNSUBSCRIBED: NoticeKind.SUBSCRIBER_UNSUBSCRIBED}.get(status)
-    if before == _PENDING and status is _ACTIVE:
-        kind = NoticeKind.SUBSCRIBER_CONFIRMED
-    if kind is not None and told:
-        ((uuid, name),) = tx.rows("SELECT uuid, name FROM mail_list WHERE id = ?", (list_id,))
-        data = {
-            "list_id": ids.public_id("lst", UUID(bytes=bytes(uuid))),
-            "list": name,
-            "subscriber_id": ids.numbered("sub", created_ms, subscriber_id),
-            "email": email,
-        }
-        notices.record(tx, kind, account_id=account_id, data=data)
 
 
 def check(item: New) -> Checked:
@@ -622,17 +419,3 @@ def _fields(value: Any) -> str:
     if len(data) > FIELDS_MOST:
         raise errors.Invalid(f"The fields have more than {FIELDS_MOST} bytes.", field="Fields")
     return data.decode()
-
-
-def _address(email: str | None) -> str:
-    try:
-        return suppressions.normalise(addresses.check(email or ""))
-    except errors.Invalid:
-        return ""
-
-
-def _shown(row: tuple[Any, ...]) -> Subscriber:
-    row_id, list_id, email, fields, status, created_ms, updated_ms, status_ms = row
-    return Subscriber(
-        row_id, list_id, email, orjson.loads(fields), SubscriberStatus(status), created_ms, updated_ms, status_ms
-    )

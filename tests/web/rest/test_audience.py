@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import expansions, messages, subscribers, suppressions
+from gateway.services import expansions, messages, subscriber_pages, suppressions
 from models.vocabulary import DeliveryState
 from tests import cast
 from tests.web.conftest import app, cheap_passwords, client
@@ -165,7 +165,7 @@ def test_subscribers_by_status_address_field_and_time(call: Api, news: str, monk
     assert seen(field="city:Bern", status="active") == ["r3"]
     assert seen(since="2020-01-01") == ["r0", "r1", "r3", "r4"]
     assert seen(since="2999-01-01") == []
-    monkeypatch.setattr(subscribers, "LOOKED_AT_MOST", 1)
+    monkeypatch.setattr(subscriber_pages, "LOOKED_AT_MOST", 1)
     assert seen(field="city:berlin") == ["r0", "r4"]
     for query in ({"field": "city"}, {"status": "removed"}, {"since": "soon"}):
         call("GET", path, **query)
