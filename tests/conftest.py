@@ -25,6 +25,7 @@ from gateway.services import (  # noqa: E402
     lanes,
     ledger,
     mailboxes,
+    risks,
     routing_tables,
     schema,
     senders,
@@ -134,6 +135,7 @@ def _forget() -> None:
     lanes.forget()
     ledger.forget_words()
     mailboxes.forget()
+    risks.forget()
     routing_tables.forget()
     senders.forget()
 

@@ -130,8 +130,9 @@ def write(tx: db.Transaction, entries: Sequence[Entry]) -> list[int]:
 def _deliveries(message_id: int, entry: Entry) -> list[tuple[Any, ...]]:
     gated = entry.gated
     account_id, domain_id, lanes_ = gated.sender.account_id, gated.sender.id, entry.lanes
+    state = int(DeliveryState.HELD if gated.held else DeliveryState.QUEUED)
     if not entry.admitted.suppressed and not gated.routes:
-        waits = (None, int(DeliveryState.QUEUED), 0, 0, lanes_[gated.route], gated.due_ms, gated.expires_ms)
+        waits = (None, state, 0, 0, lanes_[gated.route], gated.waits_ms, gated.expires_ms)
         return [(message_id, account_id, domain_id, rcpt, *waits) for rcpt in entry.recipients]
     blocked = set(entry.admitted.suppressed)
     live = (message_id, account_id, domain_id)
@@ -139,8 +140,7 @@ def _deliveries(message_id: int, entry: Entry) -> list[tuple[Any, ...]]:
         (*live, rcpt, None, int(DeliveryState.SUPPRESSED), 0, 0, None, None, gated.expires_ms)
         if rcpt in blocked
         else (
-            *live, rcpt, None, int(DeliveryState.QUEUED), 0, 0, lanes_[gated.route_of(rcpt)], gated.due_ms,
-            gated.expires_ms,
+            *live, rcpt, None, state, 0, 0, lanes_[gated.route_of(rcpt)], gated.waits_ms, gated.expires_ms,
         )
         for rcpt in entry.recipients
     ]  # fmt: skip
@@ -157,7 +157,7 @@ def record(tx: db.Transaction, message_ids: Sequence[int], entries: Sequence[Ent
             fact.data["recipients"] = entry.admitted.count
         facts.append(fact)
         scheduled = entry.gated.due_ms > entry.gated.now_ms
-        if entry.recipients and (scheduled or entry.admitted.suppressed):
+        if entry.recipients and (scheduled or entry.gated.held or entry.admitted.suppressed):
             telling.append((message_id, entry))
     if telling:
         delivery_ids = _delivery_ids(tx, [message_id for message_id, _ in telling])
@@ -202,6 +202,8 @@ def _fates(message_id: int, entry: Entry, delivery_ids: dict[tuple[int, str], in
         data: dict[str, Any]
         if rcpt in blocked:
             kind, data = EventKind.SUPPRESSED, {"reason": blocked[rcpt].reason, "detail": blocked[rcpt].detail}
+        elif gated.held:
+            kind, data = EventKind.QUEUED, {"reason": f"held for a person: {gated.held}", "until_ms": gated.expires_ms}
         elif gated.due_ms > gated.now_ms:
             kind, data = EventKind.QUEUED, {"reason": "scheduled", "until_ms": gated.due_ms}
         else:

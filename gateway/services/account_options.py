@@ -10,6 +10,8 @@ from models.database import Transaction, in_transaction
 
 OPTIONS = {
     "numeric_ids": "the New…ID values of the command API are numbers instead of texts",
+    "risk_warn": "a message at high risk is sent, and its verdict warns of it",
+    "risk_hold": "a message at critical risk waits until a person releases it",
     "strict_names": "addresses of a send without a name are refused",
 }
 """What can be switched, each with what it does; all are off by default."""

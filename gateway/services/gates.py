@@ -12,6 +12,7 @@ from uuid import UUID
 
 from gateway import clock, config, errors, ids
 from gateway.mail import address, container
+from gateway.mail.content_score import Content
 from gateway.mail.draft import PURPOSES, Draft
 from gateway.services import (
     audiences,
@@ -19,6 +20,7 @@ from gateway.services import (
     lanes,
     personal,
     quotas,
+    risks,
     routes,
     routing_match,
     routing_tables,
@@ -56,6 +58,12 @@ class Prepared:
     audience: Audience | None = None  # of a list or segment
     matching: int | None = None  # of a segment: how many were in it a moment ago
     first: audiences.Reached | None = None  # of a list: the first subscriber who may be written to
+    held: str = ""  # why its deliveries wait for a person; never of a list
+
+    @property
+    def waits_ms(self) -> int:
+        """When a delivery is looked at first: one that is held fails at the end of its time."""
+        return self.expires_ms if self.held else self.due_ms
 
     def route_of(self, rcpt: str) -> str:
         return self.routes.get(rcpt, self.route)
@@ -139,17 +147,20 @@ def prepare(caller: Caller, draft: Draft, trail: Trail) -> Prepared:
         first=_first(sender, audience),
     )  # fmt: skip
     choose_servers(prepared)
+    _weigh(prepared, draft)
     return prepared
 
 
 def with_body(like: Prepared, draft: Draft) -> Prepared:
     """A draft of the same shape as one that was prepared, with a body of its own; raises `TooLarge`."""
     body, kind, validation = _validated(like.caller, draft, len(like.recipients))
-    return Prepared(
+    prepared = Prepared(
         caller=like.caller, draft=like.draft, sender=like.sender, recipients=like.recipients, kind=kind, body=body,
         route=like.route, due_ms=like.due_ms, expires_ms=like.expires_ms, now_ms=like.now_ms,
         trail=like.trail | {verdicts.VALIDATION: validation}, uuid=like.uuid,
     )  # fmt: skip
+    _weigh(prepared, draft)
+    return prepared
 
 
 def _validated(caller: Caller, draft: Draft, count: int) -> tuple[bytes, str, verdicts.Stored]:
@@ -166,6 +177,33 @@ def _validated(caller: Caller, draft: Draft, count: int) -> tuple[bytes, str, ve
         "gate": verdicts.VALIDATION, "rule": rule, "recipients": count, "bytes": len(body), "limit": limit,
     }  # fmt: skip
     return body, kind, verdict
+
+
+def _weigh(prepared: Prepared, draft: Draft) -> None:
+    """What the account's policy says to the risk of the message; accounts without one pay nothing.
+
+    A list is warned of only: it is paused as a campaign.
+    """
+    if draft.raw is not None:
+        return
+    risk = risks.at_sending(
+        prepared.caller,
+        recipients=len(prepared.recipients),
+        content=Content(
+            draft.subject, draft.html, draft.text, [one.filename for one in draft.attachments], len(prepared.body),
+            draft.in_stream is Stream.BULK, prepared.sender.unsubscribe_link,
+        ),
+    )  # fmt: skip
+    if risk is None:
+        return
+    action = risks.WARNED if risk.action == risks.HELD and prepared.draft.list_id is not None else risk.action
+    words = {risks.ALLOWED: verdicts.PASSED, risks.WARNED: "warned", risks.HELD: "held"}
+    prepared.trail[verdicts.RISK] = {
+        "gate": verdicts.RISK, "decision": words[action], "rule": risk.level, "score": risk.score,
+        "factors": [factor.code for factor in risk.factors],
+    }  # fmt: skip
+    if action == risks.HELD:
+        prepared.held = f"its risk is {risk.level} ({risk.score} of 100): {risk.factors[0].message}"
 
 
 def has_servers(prepared: Prepared) -> bool:

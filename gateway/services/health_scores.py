@@ -12,7 +12,7 @@ from gateway.services import domains, statistics
 from gateway.services.identity import Caller
 from gateway.services.statistics import Counts, Period
 from models.domain import SenderDomain
-from models.vocabulary import CHECK_VERIFIED, DOMAIN_ENABLED, EventKind
+from models.vocabulary import CHECK_PENDING, CHECK_VERIFIED, DOMAIN_ENABLED, EventKind
 
 PRIOR = 0.8
 """What a part is taken for while nothing is known."""
@@ -122,7 +122,9 @@ def _parts(counts: Counts, verdicts: statistics.Verdicts, live: list[SenderDomai
     ended = delivered + bounced + counts.get(EventKind.FAILED, 0)
     human = max((kinds.get("human", 0) for kinds in verdicts.values()), default=0)
     seen = sum(sum(kinds.values()) for kinds in verdicts.values())
-    checks = [status == CHECK_VERIFIED for one in live for status in (one.dkim_status, one.spf_status)]
+    # What was never looked for says nothing.
+    statuses = [status for one in live for status in (one.dkim_status, one.spf_status) if status != CHECK_PENDING]
+    checks = [status == CHECK_VERIFIED for status in statuses]
     rates = {
         "delivery_rate": (delivered / ended if ended else None, ended),
         "bounce_rate": (bounced / ended if ended else None, ended),

@@ -13,10 +13,10 @@ from typing import Any
 from gateway import clock, errors
 
 AUTH, IDEMPOTENCY, VALIDATION, SENDER_DOMAIN = "auth", "idempotency", "validation", "sender_domain"
-SUPPRESSION, QUOTA, SCHEDULE, STREAM, ROUTE = "suppression", "quota", "schedule", "stream", "route"
+SUPPRESSION, QUOTA, SCHEDULE, STREAM, ROUTE, RISK = "suppression", "quota", "schedule", "stream", "route", "risk"
 SIGNING, SHAPING, ATTEMPT, FINAL = "signing", "shaping", "attempt", "final"
 
-ACCEPTING = (AUTH, IDEMPOTENCY, VALIDATION, SENDER_DOMAIN, SUPPRESSION, QUOTA, SCHEDULE, STREAM, ROUTE)
+ACCEPTING = (AUTH, IDEMPOTENCY, VALIDATION, SENDER_DOMAIN, SUPPRESSION, QUOTA, SCHEDULE, STREAM, ROUTE, RISK)
 """The gates of accepting a message, in the order in which they are told."""
 
 PASSED, REFUSED = "passed", "refused"

@@ -7,7 +7,7 @@ from typing import Any
 from gateway import clock, errors
 from gateway.mail import content_score
 from gateway.mail.content_score import Content
-from gateway.services import domains, health_scores, statistics, validation_jobs, validations
+from gateway.services import domains, health_scores, risks, statistics, validation_jobs, validations
 from gateway.services.identity import Caller
 from gateway.services.validation_jobs import Job
 from gateway.services.validations import Validation
@@ -215,4 +215,50 @@ def score_shown(found: content_score.Score) -> dict[str, Any]:
             }
             for one in found.findings
         ],
+    }  # fmt: skip
+
+
+class _Risk(fields.Params):
+    to = fields.Words(max=320, most=validations.AT_ONCE, load_default=list, doc="The recipients, at most 500")
+    subject = fields.Text(max=10_000, load_default="")
+    html = fields.Text(max=_BODY_MOST, load_default=None, allow_none=True)
+    text = fields.Text(max=_BODY_MOST, load_default=None, allow_none=True)
+    stream = fields.Text(choices=("transactional", "broadcast", "bulk"), load_default="transactional")
+
+
+@operation(
+    "POST", "/risk", permission="read:validation", summary="The risk of a message or campaign before it is sent",
+    params=_Risk,
+    answer={
+        "score": 60.0, "level": "high", "action": "warn",
+        "factors": [{"code": "invalid_recipients", "points": 60.0, "message": "100% of the recipients are invalid.",
+                     "recommendation": "Take them off before you send."}],
+        "policy": {"warn_from": "high", "hold_from": None},
+    },
+)  # fmt: skip
+def assess_risk(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """`action` is what the account's policy does with such a message when it is sent."""
+    if not params["to"] and not params["html"] and not params["text"]:
+        raise errors.Invalid("to, html or text is required.", field="to")
+    unsubscribe = any(domain.unsubscribe_link for domain in domains.list_(caller=caller))
+    found = risks.assess(
+        caller=caller,
+        recipients=params["to"],
+        content=Content(
+            subject=params["subject"], html=params["html"], text=params["text"],
+            bulk=params["stream"] != "transactional", has_unsubscribe=unsubscribe,
+        ),
+    )  # fmt: skip
+    warns, holds = (bool(caller.options.get(option)) for option in (risks.WARN, risks.HOLD))
+    return {
+        "score": found.score,
+        "level": found.level,
+        "action": found.action,
+        "factors": [
+            {"code": one.code, "points": one.points, "message": one.message, "recommendation": one.advice}
+            for one in found.factors
+        ],
+        "policy": {
+            "warn_from": risks.HIGH if warns or holds else None, "hold_from": risks.CRITICAL if holds else None,
+        },
     }  # fmt: skip

@@ -233,6 +233,12 @@ class TestChecks:
         assert "url_shortener" in [one["rule"] for one in found["findings"]]
         api("POST", "/content-score", {"subject": "Hi"}, status=400)
 
+    def test_risk(self, api: Api, dns: DnsServer) -> None:
+        found = api("POST", "/risk", {"to": ["x", "y"], "subject": "Hi", "text": "Hello there"})
+        assert (found["level"], found["factors"][0]["code"]) == ("high", "invalid_recipients")
+        assert (found["action"], found["policy"]) == ("allow", {"warn_from": None, "hold_from": None})
+        api("POST", "/risk", {}, status=400)
+
     def test_health_score(self, api: Api) -> None:
         found = api("GET", "/health-score")
         assert isinstance(found["score"], float)
