@@ -60,7 +60,7 @@ def add(
 
 
 def list_(*, caller: Caller, domain_id: int) -> list[SenderKey]:
-    """The domain's keys that are not revoked, the oldest first; raises `NotFound`."""
+    """The domain's keys that work, the oldest first; raises `NotFound`."""
     domain = domains.find(caller=caller, domain_id=domain_id)
     rows = list(
         ApiKey.select()
@@ -69,6 +69,7 @@ def list_(*, caller: Caller, domain_id: int) -> list[SenderKey]:
             ApiKey.domain_id == domain.id,
             ApiKey.surface == SURFACE,
             ApiKey.revoked_ms.is_null(),
+            ApiKey.expires_ms.is_null() | (ApiKey.expires_ms > clock.now_ms()),
         )
         .order_by(ApiKey.id)
     )

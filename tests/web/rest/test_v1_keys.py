@@ -10,8 +10,8 @@ import time_machine
 from flask.testing import FlaskClient
 
 import models
-from gateway import clock
-from gateway.services import api_keys, domains, identity, key_usage, keys, messages, senders
+from gateway import clock, ids
+from gateway.services import api_keys, apis, domains, identity, key_usage, keys, messages, senders
 from models import database as db
 from models.vocabulary import V1_SCOPES
 from tests import cast
@@ -149,6 +149,17 @@ def test_rotation_with_an_overlap(asked: Keys) -> None:
         assert asked.ask("GET", f"/v1/keys/{old['id']}").get_json()["status"] == "expired"
     at_once = asked.ask("POST", f"/v1/keys/{new['id']}/rotate", overlap_hours=0).get_json()
     assert (asked.sends(new["key"]), asked.sends(at_once["key"])) == (401, 202)
+
+
+def test_a_sender_key_that_was_rotated_is_listed_no_more_once_it_has_ended(asked: Keys) -> None:
+    owner, domain = asked.who.owner, asked.who.domain
+    old = apis.add(caller=owner, domain_id=domain.id, description="shop")
+    public = ids.public_id("key", models.ApiKey.get_by_id(old.id).uuid)
+    new = asked.ask("POST", f"/v1/keys/{public}/rotate", overlap_hours=1).get_json()
+    assert [key.key for key in apis.list_(caller=owner, domain_id=domain.id)] == [old.key, new["key"]]
+    with time_machine.travel(clock.from_ms(clock.now_ms() + clock.HOUR_MS + 1000)):
+        assert [key.key for key in apis.list_(caller=owner, domain_id=domain.id)] == [new["key"]]
+        assert asked.sends(old.key) == 401
 
 
 def test_an_ended_key_stops_within_a_second_where_it_was_known(asked: Keys) -> None:
