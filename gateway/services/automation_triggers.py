@@ -30,6 +30,7 @@ CHECK_MOST = 1440
 _OFFSET_MOST = 366
 _FILTERS = ("list_id", "tag", "url", "campaign")
 _TEXT_LENGTH = 255
+_PASSED_MOST = 400
 _CONDITIONS = re.compile(r"^conditions\b")
 
 Trigger = dict[str, Any]
@@ -152,6 +153,22 @@ def next_ms(trigger: Trigger, after_ms: int) -> int | None:
     if trigger["type"] == TIME and "cron" in trigger:
         return schedules.parse(trigger["cron"]).after_ms(after_ms)
     return None
+
+
+def last_ms(trigger: Trigger, due_ms: int, now: int) -> int:
+    """The latest of its times that has passed, where it was due at `due_ms`: an outage may have lasted over several."""
+    at = due_ms
+    for _ in range(_PASSED_MOST):
+        following = next_ms(trigger, at) if trigger["type"] == TIME else None
+        if following is None or following > now:
+            return at
+        at = following
+    return now
+
+
+def since_ms(trigger: Trigger, due_ms: int | None, now: int) -> int:
+    """From when on dates of subscribers count, for its first time at `due_ms`: those of that very day."""
+    return due_ms - clock.DAY_MS if "field" in trigger and due_ms is not None else now
 
 
 def fits(trigger: Trigger, signal: Mapping[str, Any]) -> bool:

@@ -312,7 +312,7 @@ def _begin_wave(tx: db.Transaction, automation: Automation) -> int:
     now = clock.now_ms()
     if not found or found[0][2] != automations.ACTIVE or found[0][0] is None or found[0][0] > now:
         return 0
-    since_ms = found[0][1]
+    since_ms, at_ms = found[0][1], automation_triggers.last_ms(automation.trigger, found[0][0], now)
     audience = audiences.find(account_id=automation.account_id, target_id=automation.trigger["list_id"])
     upto = 0
     if audience is not None:
@@ -328,13 +328,13 @@ def _begin_wave(tx: db.Transaction, automation: Automation) -> int:
         tx.execute(
             f"{ignore} INTO automation_wave (automation_id, list_id, since_ms, at_ms, first, reached, upto)"
             " VALUES (?, ?, ?, ?, ?, 0, ?)",
-            (automation.id, automation.trigger["list_id"], since_ms or 0, now, first, upto),
+            (automation.id, automation.trigger["list_id"], since_ms or 0, at_ms, first, upto),
         )
     tx.execute(
         "UPDATE automation SET next_ms = ?, since_ms = ? WHERE id = ?",
         (
             automation_triggers.next_ms(automation.trigger, now),
-            since_ms if running or automation.trigger["type"] == automation_triggers.CONDITION else now,
+            since_ms if running or automation.trigger["type"] == automation_triggers.CONDITION else at_ms,
             automation.id,
         ),
     )

@@ -91,7 +91,8 @@ def add(*, caller: Caller, given: Mapping[str, Any], asked: idempotency.Request 
             (
                 uuid.bytes, caller.account_id, caller.domain_id, caller.live, name, state,
                 orjson.dumps(trigger).decode(), trigger.get("event", ""), reentry, days,
-                next_ms if state == ACTIVE else None, next_ms, now, now, now,
+                next_ms if state == ACTIVE else None, next_ms, automation_triggers.since_ms(trigger, next_ms, now),
+                now, now,
             ),
         )  # fmt: skip
         _write_version(tx, int(made.lastrowid), 1, given.get("actions"), program)
@@ -157,7 +158,9 @@ def update(*, caller: Caller, automation: Automation, given: Mapping[str, Any]) 
     if "trigger" in given:
         trigger = automation_triggers.read(caller, given["trigger"])
         values |= {"`trigger`": orjson.dumps(trigger).decode(), "hears": trigger.get("event", "")}
-        values |= {"next_ms": _first_ms(trigger, clock.now_ms()), "since_ms": clock.now_ms()}
+        now = clock.now_ms()
+        next_ms = _first_ms(trigger, now)
+        values |= {"next_ms": next_ms, "since_ms": automation_triggers.since_ms(trigger, next_ms, now)}
     if "reentry" in given:
         values["reentry"], values["reentry_days"] = _reentry(given["reentry"], trigger)
     program = automation_actions.read(caller, given["actions"]) if "actions" in given else None
@@ -196,7 +199,7 @@ def resume(*, caller: Caller, automation: Automation) -> Automation:
     if automation.state == PAUSED and automation.next_ms is not None and automation.next_ms < now:
         late = automation.trigger["type"] == TIME and "cron" not in automation.trigger
         values["next_ms"] = automation.next_ms if late else automation_triggers.next_ms(automation.trigger, now)
-        values["since_ms"] = now
+        values["since_ms"] = automation_triggers.since_ms(automation.trigger, values["next_ms"], now)
     db.in_transaction(lambda tx: _change(tx, caller, automation, "resume", **values))
     _announce(now)
     return find(caller=caller, automation_id=str(automation.uuid))

@@ -291,6 +291,39 @@ def test_a_field_with_a_date_starts_on_its_day(later: Any) -> None:
     assert [told.run.email for told in world.told(automation)] == ["reader1@friends.test"]
 
 
+def test_a_date_of_today_counts_where_its_time_is_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    morning = clock.now_ms() // clock.DAY_MS * clock.DAY_MS + clock.DAY_MS + 7 * clock.HOUR_MS
+    monkeypatch.setattr(clock, "now_ms", lambda: morning)
+    for n in range(2):
+        born = clock.from_ms(morning + n * clock.DAY_MS).strftime("%Y-%m-%d")
+        subscribers.update(caller=world.owner, subscriber=world.reader(n), fields={"born": born})
+    automation = world.add(
+        trigger={"type": "time", "field": "born", "at": "09:00", "list_id": str(world.news.id)}, reentry="always"
+    )
+    for hours, readers in ((0, 0), (3, 1), (18, 1), (27, 2)):  # in the small hours nobody's day has come
+        monkeypatch.setattr(clock, "now_ms", lambda hours=hours: morning + hours * clock.HOUR_MS)
+        identity.forget()
+        drain()
+        told = sorted(one.run.email for one in world.told(automation))
+        assert told == [f"reader{n}@friends.test" for n in range(readers)], hours
+
+
+def test_a_worker_that_was_away_over_midnight_begins_no_day_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    morning = clock.now_ms() // clock.DAY_MS * clock.DAY_MS + clock.DAY_MS + 7 * clock.HOUR_MS
+    monkeypatch.setattr(clock, "now_ms", lambda: morning)
+    for n in range(2):
+        born = clock.from_ms(morning + n * clock.DAY_MS).strftime("%Y-%m-%d")
+        subscribers.update(caller=world.owner, subscriber=world.reader(n), fields={"born": born})
+    automation = world.add(trigger={"type": "time", "field": "born", "at": "09:00", "list_id": str(world.news.id)})
+    for hours, readers in ((18, 1), (27, 2)):
+        monkeypatch.setattr(clock, "now_ms", lambda hours=hours: morning + hours * clock.HOUR_MS)
+        identity.forget()
+        drain()
+        assert len(world.told(automation)) == readers, hours
+
+
 def test_a_condition_that_becomes_true_starts_and_one_that_was_does_not(later: Any) -> None:
     world = World(3)
     automation = world.add(
