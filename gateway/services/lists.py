@@ -210,7 +210,7 @@ def collect() -> tuple[int, bool]:
     gone = sum(db.in_transaction(lambda tx, one=one: _collect_from(tx, one)) for one in lists)  # type: ignore[misc]
     if not lists:
         gone += db.in_transaction(_collect_lists)
-    return gone, bool(lists) and gone > 0
+    return gone, gone > 0
 
 
 def _collect_from(tx: db.Transaction, list_id: int) -> int:
@@ -237,6 +237,11 @@ def _collect_lists(tx: db.Transaction) -> int:
         " AND NOT EXISTS (SELECT 1 FROM subscriber s WHERE s.list_id = l.id)"
         f" AND NOT EXISTS (SELECT 1 FROM expansion e WHERE e.list_id = l.id AND e.done_ms IS NULL) LIMIT {_BATCH}"
     )
+    for (list_id,) in rows:  # what held for the mail to it alone goes first, however much that is
+        kept = tx.rows(f"SELECT id FROM suppression WHERE domain_id = ? LIMIT {_BATCH}", (-list_id,))
+        if kept:
+            tx.execute(f"DELETE FROM suppression WHERE id IN ({','.join('?' * len(kept))})", [row[0] for row in kept])
+            return len(kept)
     if rows:
         marks = ",".join("?" * len(rows))
         tx.execute(f"DELETE FROM list_count WHERE list_id IN ({marks})", [row[0] for row in rows])

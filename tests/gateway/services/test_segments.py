@@ -289,11 +289,12 @@ def test_counts_follow_every_change() -> None:
     erasures.begin(caller=who.owner, address="joe@friends.test")
     (told,) = _told()
     assert set(told) == {"list_id", "list"}
+    assert models.Suppression.select().count() == 1
     lists.delete(caller=who.owner, list_id=news.id)
     while lists.collect()[1]:
         pass
-    lists.collect()
-    assert models.ListCount.select().count() == 0
+    for model in (models.MailList, models.ListCount, models.Suppression, models.Subscriber):
+        assert model.select().count() == 0, model
 
 
 def test_what_was_opened_of_a_campaign() -> None:
