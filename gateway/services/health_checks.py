@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from gateway import config
 from gateway.dns import blocklists, dmarc, records, spf
 from gateway.dns.resolver import DnsUnavailable, Resolver, resolver
 from gateway.transports import mta_sts
+
+_log = logging.getLogger("commandpost.health")
 
 PASS, WARN, FAIL, UNKNOWN = "pass", "warn", "fail", "unknown"
 LIFETIME_S = 3.0
@@ -67,6 +70,9 @@ def check(subject: Subject) -> list[Finding]:
             status, detail, wanted, facts = ask(subject, dns)
         except DnsUnavailable:
             status, detail, wanted, facts = UNKNOWN, _NO_ANSWER, [], {}
+        except Exception:  # what strangers publish must not keep the other parts, nor the other domains
+            _log.exception("health_check_failed", extra={"domain": subject.name, "part": name})
+            status, detail, wanted, facts = UNKNOWN, "It could not be checked.", [], {}
         points = most if status == PASS else round(most * _HALF) if status == WARN else 0
         return Finding(name, status, points, most, detail, wanted, facts)
 

@@ -76,7 +76,12 @@ def drain(seconds: float) -> int:
         if not taken:
             break
         for number in taken:
-            sent += _run(number, end)
+            try:
+                sent += _run(number, end)
+            except db.StoreUnavailable:
+                raise
+            except Exception:  # one sequence's trouble is not that of the others; it comes back with its lease
+                _log.exception("sequence_failed", extra={"sequence": number})
     return sent
 
 

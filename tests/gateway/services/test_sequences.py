@@ -186,6 +186,15 @@ def test_two_at_once_send_it_once(weeks: Weeks) -> None:
     assert len(weeks.sent_to("ann")) == 1
 
 
+def test_one_sequences_trouble_is_not_that_of_the_others(weeks: Weeks) -> None:
+    broken = sequences.add(caller=weeks.caller, name="Broken", from_="hello@shop.test", steps=STEPS)
+    enrolments.enrol(caller=weeks.caller, sequence_id=broken.public_id, contacts=[{"email": "bob@friends.test"}])
+    weeks.enrol("ann")
+    models.Sequence.update(steps="no JSON").where(models.Sequence.id == broken.id).execute()
+    assert weeks.go() == 1
+    assert len(weeks.sent_to("ann")) == 1
+
+
 def test_a_paused_sequence_sends_nothing_and_goes_on_where_it_was(weeks: Weeks) -> None:
     weeks.enrol("ann")
     weeks.go()
