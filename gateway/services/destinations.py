@@ -22,6 +22,7 @@ _FIRST_GUESS_S = 0.5
 _WEIGHT = 0.3  # of the last message in the average
 _AHEAD_S = 3.0  # as much as a destination takes in this time may wait for it in memory
 _HOLD_S = 2.5  # until the row of a limit just learned has come round
+_UNPROVEN_MS = 400
 _BULK_TURN = 5  # every so many messages one of bulk goes before the transactional ones
 _GREYLISTED = re.compile(r"gr[ae]y-?list|postgrey", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s<>@,;:()\"']{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -86,6 +87,11 @@ class Destination:
     _ready_s: float = 0.0
     _halved_s: float = 0.0
     _served: int = 0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it may have as many threads as it wants: the operator's relay, not a tenant's sending server."""
+        return self.single and self.health is None
 
     # --- its queue ---------------------------------------------------------------------------
 
@@ -158,6 +164,8 @@ class Destination:
 
     def put_off_ms(self, *, bulk: bool, now_s: float, now_ms: int) -> int:
         """The time at which one more message may find room: each that is put off moves it on."""
+        if self.single and not self.proven and not self.is_slow(now_s):
+            return now_ms + _UNPROVEN_MS  # its first answers are on their way, and then it takes what there is
         connections = self.cap if self.proven else None  # it may earn more meanwhile: better early than idle
         # Whichever process is ready first may take it: the rate of all is what it waits for.
         each_s = max(self.message_s(now_s) / (connections or self.connections()), self._interval_s / self.processes)

@@ -234,7 +234,7 @@ class Dispatcher:
     @staticmethod
     def _is_doubtful(place: Destination, now_s: float) -> bool:
         """Whether it may keep what it is given for long."""
-        return not place.single and (not place.proven or place.is_slow(now_s))
+        return not place.trusted and (not place.proven or place.is_slow(now_s))
 
     def _held_back(self, now_s: float) -> int:
         """How many jobs wait for destinations that may keep them for long."""
@@ -248,10 +248,12 @@ class Dispatcher:
             ahead = place.ahead(now_s)
             if place.is_rationed:
                 return min(ahead, self.capacity // 4)
-            if place.single:
+            if place.trusted:
                 return soft if place.is_slow(now_s) else self.capacity
             if place.is_slow(now_s):
                 return 1 if held < soft else 0
+            if place.proven and place.single:
+                return self.capacity
             if place.proven:
                 return max(8 if held >= soft else self.capacity // 4, min(ahead, self.capacity))
         return 0 if held >= hard else 2 if held >= soft else max(self.capacity // 4, soft - held)
@@ -385,7 +387,7 @@ class Dispatcher:
         """Threads that send to slow destinations, and those that send to unknown ones."""
         slow = new = 0
         for place in self._busy:
-            if not place.single:
+            if not place.trusted:
                 if place.is_slow(now_s):
                     slow += len(place.running)
                 elif not place.proven:
@@ -449,7 +451,7 @@ class Dispatcher:
         now_s, now_ms = time.monotonic(), clock.now_ms()
         with self._lock:
             for place in list(self._ring):
-                if place.is_rationed or (place.is_slow(now_s) and not place.single):
+                if place.is_rationed or (place.is_slow(now_s) and not place.trusted):
                     most = max(1, place.ahead(now_s)) if place.is_rationed else 1
                     for job in place.cut(most):
                         refusal = self._refusal(job.claimed, place, self.capacity, 0, now_s, now_ms)
