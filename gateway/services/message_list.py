@@ -11,6 +11,7 @@ import orjson
 from gateway import clock, errors
 from gateway.mail import address
 from gateway.services import domains, message_rows, message_status, statistics
+from gateway.services.event_range import MESSAGES_BY_ID
 from gateway.services.identity import Caller
 from gateway.services.message_rows import MessageRow
 from models import database as db
@@ -79,8 +80,8 @@ def list_(*, caller: Caller, filters: Filters, after_id: int | None = None, coun
     for start in range(0, len(domain_ids), _CHUNK):
         some = domain_ids[start : start + _CHUNK]
         one = (
-            "SELECT id FROM (SELECT m.id FROM message m WHERE m.domain_id = ? AND m.id < ? AND m.id >= ?"
-            f"{where} ORDER BY m.id DESC LIMIT ?) AS some"
+            f"SELECT id FROM (SELECT m.id FROM message m {MESSAGES_BY_ID[db.dialect()]}"
+            f" WHERE m.domain_id = ? AND m.id < ? AND m.id >= ?{where} ORDER BY m.id DESC LIMIT ?) AS some"
         )
         params = [value for id_ in some for value in (id_, below, lowest, *values, count + 1)]
         found += [id_ for (id_,) in db.rows(" UNION ALL ".join([one] * len(some)), params)]
@@ -160,8 +161,8 @@ def _floor(domain_ids: Sequence[int], below: int) -> int:
     for start in range(0, len(domain_ids), _CHUNK):
         some = domain_ids[start : start + _CHUNK]
         one = (
-            "SELECT id FROM (SELECT id FROM message WHERE domain_id = ? AND id < ? ORDER BY id DESC"
-            f" LIMIT 1 OFFSET {WALK}) AS some"
+            f"SELECT id FROM (SELECT id FROM message {MESSAGES_BY_ID[db.dialect()]} WHERE domain_id = ? AND id < ?"
+            f" ORDER BY id DESC LIMIT 1 OFFSET {WALK}) AS some"
         )
         params = [value for id_ in some for value in (id_, below)]
         floor = max([floor, *(int(id_) for (id_,) in db.rows(" UNION ALL ".join([one] * len(some)), params))])
