@@ -38,8 +38,8 @@ _RUNS = 100
 _THREADS = 8
 _MOST = 50
 _GAP_S = 0.005
-_KEEP_MS = 90 * clock.DAY_MS
-"""How long the steps of a run that ended are kept."""
+_KEEP_MS = 400 * clock.DAY_MS
+"""How long outcomes are kept: longer than the longest wait, after which a run may ask for them."""
 _COLLECTED = 500
 _BROKEN_MS = 60_000
 _WAVES_MS = 3 * clock.DAY_MS
@@ -438,12 +438,11 @@ def _settle(tx: db.Transaction, automation: Automation) -> None:
 
 
 def collect() -> tuple[int, bool]:
-    """Delete steps of runs that ended long ago, and everything of automations that were deleted: a batch."""
+    """Delete outcomes from long ago, and everything of automations that were deleted: a batch."""
     before = clock.now_ms() - _KEEP_MS
-    rows = db.rows(
-        "SELECT s.id FROM automation_run r JOIN automation_step s ON s.run_id = r.id WHERE r.ended_ms < ? LIMIT ?",
-        (before, _COLLECTED),
-    )
+    # The oldest come first by their numbers, so that nothing is read which stays.
+    oldest = db.rows("SELECT id, at_ms FROM automation_step ORDER BY id LIMIT ?", (_COLLECTED,))
+    rows = [(row_id,) for row_id, at_ms in oldest if at_ms < before]
     gone = _delete("automation_step", rows)
     for (automation_id,) in db.rows("SELECT id FROM automation WHERE deleted_ms IS NOT NULL AND hears <> '#' LIMIT 10"):
         runs = db.rows("SELECT id FROM automation_run WHERE automation_id = ? LIMIT ?", (automation_id, _COLLECTED))

@@ -638,6 +638,19 @@ def test_a_deleted_one_ends_and_its_rows_go_but_not_its_number() -> None:
     assert world.add().id != automation.id
 
 
+def test_outcomes_go_after_long_and_runs_stay(later: Any) -> None:
+    world = World(1)
+    automation = world.add()
+    world.trigger(automation)
+    drain()
+    later(300 * clock.DAY_MS)
+    assert automation_work.collect() == (0, False)
+    later(101 * clock.DAY_MS)
+    assert automation_work.collect() == (1, False)
+    (told,) = world.told(automation)
+    assert (told.outcomes, told.run.state) == ([], "completed")
+
+
 def test_an_erased_address_leaves_no_run() -> None:
     world = World(2)
     automation = world.add()
