@@ -262,6 +262,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SIMULATOR_DOMAIN", "simulator.test", _simulator, "mail to it never leaves and has chosen fates; off for none"
     ),
+    Setting("SPAMD", "off", _optional_address, "host:port of SpamAssassin's spamd, which content scoring asks too"),
     Setting("TRACKING_TLS_PORT", "443", _port, "port at which tracking domains are tried for TLS"),
     Setting("MX_PORT", "25", _port, "port of direct delivery"),
     Setting(
@@ -370,6 +371,7 @@ class Settings:
     delivery: str
     dkim_zone: str
     simulator_domain: str
+    spamd: Address | None
     tracking_tls_port: int
     mx_port: int
     delivery_allow: Networks

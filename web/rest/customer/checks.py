@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gateway import clock, errors
+from gateway.mail import address as addresses
 from gateway.mail import content_score
 from gateway.mail.content_score import Content
-from gateway.services import domains, health_scores, risks, statistics, validation_jobs, validations
+from gateway.services import domains, health_scores, risks, spam_checks, statistics, validation_jobs, validations
 from gateway.services.identity import Caller
 from gateway.services.validation_jobs import Job
 from gateway.services.validations import Validation
@@ -52,6 +54,7 @@ class _Bulk(fields.Params):
 
 
 class _Content(fields.Params):
+    from_ = fields.Text(max=320, data_key="from", load_default="", doc="The sender, which SpamAssassin is told")
     subject = fields.Text(max=10_000, load_default="")
     html = fields.Text(max=_BODY_MOST, load_default=None, allow_none=True)
     text = fields.Text(max=_BODY_MOST, load_default=None, allow_none=True)
@@ -120,20 +123,30 @@ def list_validation_results(caller: Caller, params: dict[str, Any], job_id: str)
             "fix": "Link to the page itself; clicks are counted without a shortener.",
             "place": {"part": "html", "line": 4, "snippet": '<a href="https://bit.ly/x">'},
         }],
+        "spamassassin": {
+            "status": "ok", "score": 1.1, "required": 5.0,
+            "rules": [{"name": "MIME_HTML_ONLY", "points": 0.1, "description": "Message only has text/html parts"}],
+        },
     },
 )  # fmt: skip
 def score_content(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    """A hundred is faultless; each finding takes its points."""
+    """A hundred is faultless; each finding takes its points. What SpamAssassin says stands beside it."""
     if not params["html"] and not params["text"]:
         raise errors.Invalid("html or text is required.", field="html")
-    unsubscribe = any(domain.unsubscribe_link for domain in domains.list_(caller=caller))
+    sender = addresses.check(params["from_"]) if params["from_"] else ""
+    ours = domains.list_(caller=caller)
+    unsubscribe = any(domain.unsubscribe_link for domain in ours)
     found = content_score.score(
         Content(
             subject=params["subject"], html=params["html"], text=params["text"], attachments=params["attachments"],
             bulk=params["stream"] != "transactional", has_unsubscribe=unsubscribe,
         )
     )  # fmt: skip
-    return score_shown(found)
+    asked = spam_checks.check(
+        sender=sender or f"sender@{ours[0].name if ours else 'example.org'}", subject=params["subject"],
+        html=params["html"], text=params["text"],
+    )  # fmt: skip
+    return score_shown(found) | {"spamassassin": None if asked is None else asdict(asked)}
 
 
 @operation(

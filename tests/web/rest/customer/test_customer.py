@@ -19,6 +19,7 @@ from tests.conftest import use_settings
 from tests.gateway.services.webhook_world import happen, message
 from tests.peers.dns_server import DnsServer
 from tests.peers.http_sink import HttpSink
+from tests.peers.spamd import Spamd
 from tests.web.rest.customer.conftest import Api, app, cheap_passwords, client, key_of
 
 __all__ = ["app", "cheap_passwords", "client"]
@@ -231,7 +232,24 @@ class TestChecks:
         found = api("POST", "/content-score", {"subject": "Hi", "html": '<a href="https://bit.ly/x">an offer</a>'})
         assert found["score"] < 100
         assert "url_shortener" in [one["rule"] for one in found["findings"]]
+        assert found["spamassassin"] is None
         api("POST", "/content-score", {"subject": "Hi"}, status=400)
+        api("POST", "/content-score", {"text": "Hi", "from": "x"}, status=400)
+
+    def test_content_score_with_spamassassin(self, api: Api, tmp_path: Path) -> None:
+        with Spamd() as spamd:
+            use_settings(tmp_path, SPAMD=spamd.address)
+            told = api("POST", "/content-score", {"text": "An offer"})["spamassassin"]
+            assert (told["status"], told["score"], told["required"]) == ("ok", 2.9, 5.0)
+            assert told["rules"][2] == {
+                "name": "MIME_HTML_ONLY", "points": 0.1, "description": "BODY: Message only has text/html MIME parts",
+            }  # fmt: skip
+            assert b"From: sender@shop.test\r\n" in spamd.asked[0][1]
+            spamd.how = "refuse"
+            assert api("POST", "/content-score", {"text": "An offer", "from": "me@shop.test"})["spamassassin"] == {
+                "status": "unavailable", "score": None, "required": None, "rules": [],
+            }  # fmt: skip
+            assert b"From: me@shop.test\r\n" in spamd.asked[1][1]
 
     def test_risk(self, api: Api, dns: DnsServer) -> None:
         found = api("POST", "/risk", {"to": ["x", "y"], "subject": "Hi", "text": "Hello there"})
