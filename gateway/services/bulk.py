@@ -83,14 +83,14 @@ class _Candidate:
 def accept(
     *,
     caller: Caller,
-    items: Sequence[Item | errors.GatewayError],
+    items: Sequence[Item | Result],
     request: idempotency.Request | None = None,
     render: Callable[[list[Result]], str] | None = None,
     also: Callable[[db.Transaction, list[Result]], None] | None = None,
 ) -> list[Result] | Replayed:
     """Store what can be accepted, in one transaction; a result for each item, in order.
 
-    An item that is an error already keeps its place. With `request` the rendered results are kept, and answer the
+    An item that is a result already keeps its place. With `request` the rendered results are kept, and answer the
     same request another time. `also` writes in the same transaction, and may take all of it back by what it raises.
     Raises `AccountDisabled`, `AccountUnverified`, `TooManyAtOnce`,
     `IdempotencyMismatch`, `IdempotencyRunning`: then nothing is stored.
@@ -100,7 +100,7 @@ def accept(
     if request is not None and (earlier := idempotency.replay(request)) is not None:
         return Replayed(earlier)
     gates.check_account(caller)
-    results: list[Result | None] = [item if isinstance(item, errors.GatewayError) else None for item in items]
+    results: list[Result | None] = [None if isinstance(item, Item) else item for item in items]
     candidates = _prepare(caller, items, results)
     _store_ahead(candidates)
 
@@ -122,9 +122,7 @@ def accept(
     return done
 
 
-def _prepare(
-    caller: Caller, items: Sequence[Item | errors.GatewayError], results: list[Result | None]
-) -> list[_Candidate]:
+def _prepare(caller: Caller, items: Sequence[Item | Result], results: list[Result | None]) -> list[_Candidate]:
     """Pass the gates that need no transaction; a refusal goes to `results`."""
     shapes: dict[tuple[Any, ...], dict[tuple[Any, ...], _Shape]] = {}
     known: dict[int, templates.Template] = {}
@@ -136,7 +134,7 @@ def _prepare(
 
     candidates = []
     for index, item in enumerate(items):
-        if isinstance(item, errors.GatewayError):
+        if not isinstance(item, Item):
             continue
         try:
             draft = _rendered(item, find)
@@ -151,7 +149,10 @@ def _prepare(
         except errors.Unavailable:
             raise
         except errors.GatewayError as refusal:
-            results[index] = refusal
+            # What it names may have changed since; that must not refuse what was accepted.
+            asked = idempotency.of_draft(caller.account_id, item.draft)
+            earlier = None if asked is None else idempotency.replay(asked)
+            results[index] = refusal if earlier is None else Accepted(earlier, replayed=True)
             continue
         candidates.append(_Candidate(index, shape, entry, idempotency.of_draft(caller.account_id, draft)))
     return candidates

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 import models
 from gateway import clock
-from gateway.services import domains, senders, suppression_list
+from gateway.services import domain_changes, domains, senders, suppression_list, templates
 from models import database as db
 from tests import cast
 from tests.web.conftest import app, cheap_passwords, client
@@ -109,6 +109,20 @@ def test_a_thousand_in_one_request(bulk: Bulk) -> None:
         headers={"Authorization": f"Bearer {bulk.key}", "Idempotency-Key": "k7"},
     )  # fmt: skip
     assert alone.get_json()["id"] == first["data"][7]["id"] and alone.headers["Idempotent-Replayed"] == "true"
+
+
+def test_what_was_accepted_is_answered_though_what_it_names_is_gone(bulk: Bulk) -> None:
+    made = templates.add(caller=bulk.who.owner, name="Hello", subject="Hi", html="<b>Hi</b>", text=None)
+    item = {"from": "hello@shop.test", "to": "jane@friends.test", "template": "Hello", "idempotency_key": "k"}
+    plain = GOOD | {"idempotency_key": "plain"}
+    first = bulk([item, plain]).get_json()
+    templates.delete(caller=bulk.who.owner, template_id=made.id)
+    domain_changes.delete(caller=bulk.who.owner, domain_id=bulk.who.domain.id)
+    again = bulk([item, plain, GOOD]).get_json()
+    assert [one.get("id") for one in again["data"][:2]] == [one["id"] for one in first["data"]]
+    assert all(one["replayed"] for one in again["data"][:2])
+    assert again["data"][2]["error"]["code"] == "domain_not_verified"
+    assert models.Message.select().count() == 2
 
 
 def test_the_request_has_a_key_too(bulk: Bulk) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 import orjson
 from flask import Response, request
 
+from commands.sending.fields import parsed_key
 from gateway import errors, ids
 from gateway.services import bulk, idempotency
+from gateway.services import messages as accepting
 from gateway.services.bulk import Item
 from gateway.services.identity import Caller
+from gateway.services.messages import Accepted
 from web.rest import fields, idempotent
 from web.rest.v1.operation import Answer, operation
 from web.rest.v1.send import PREFIX, REPLAYED
-from web.rest.v1.sending.reader import KNOWN, Reader
+from web.rest.v1.sending.reader import KNOWN, SCOPE, Reader
 from web.rest.v1.sending.shapes import OBJECT
 
 ENDPOINT = "POST /v1/send/bulk"
@@ -85,9 +88,9 @@ def send_bulk(caller: Caller, params: dict[str, Any]) -> Answer | Response:
 
 def _items(
     caller: Caller, messages: list[Any], defaults: Mapping[str, Any], warnings: _Warnings
-) -> list[Item | errors.GatewayError]:
+) -> list[Item | bulk.Result]:
     reader = Reader(caller)
-    items: list[Item | errors.GatewayError] = []
+    items: list[Item | bulk.Result] = []
     unread = [name for name in defaults if name not in KNOWN]
     if unread and caller.strict:
         raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=f"defaults.{unread[0]}")
@@ -96,8 +99,9 @@ def _items(
         if not isinstance(message, Mapping):
             items.append(errors.Invalid("A message should be an object."))
             continue
+        whole = {**defaults, **message} if defaults else message
         try:
-            read = reader.read({**defaults, **message} if defaults else message)
+            read = reader.read(whole)
             if read.campaign:
                 raise errors.Invalid("A campaign is no item of a bulk request.", field="type")
             if read.dry_run:
@@ -110,8 +114,17 @@ def _items(
         except errors.Unavailable:
             raise
         except errors.GatewayError as refusal:
-            items.append(refusal)
+            items.append(_earlier(caller, reader, whole) or refusal)
     return items
+
+
+def _earlier(caller: Caller, reader: Reader, message: Mapping[str, Any]) -> Accepted | None:
+    """What an item was answered before: that the template is gone, say, must not refuse what was accepted."""
+    value = message.get("idempotency_key")
+    key = parsed_key(value) if isinstance(value, str) else None
+    if key is None:
+        return None
+    return accepting.replay(caller=caller, endpoint=SCOPE, key=key, fingerprint=reader.fingerprint(message))
 
 
 class _Warnings:
@@ -129,7 +142,7 @@ class _Warnings:
         return {"warnings": self.listed} if self.listed else {}
 
 
-def _shown(results: list[bulk.Result], items: list[Item | errors.GatewayError]) -> dict[str, Any]:
+def _shown(results: list[bulk.Result], items: list[Item | bulk.Result]) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     failed = 0
     for index, result in enumerate(results):
