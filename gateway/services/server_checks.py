@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
-from gateway import clock, config
+from gateway import clock, config, errors
 from gateway.services import sending_servers, server_transports
 from gateway.services.identity import Caller
+from gateway.services.sending_servers import SendingServer
 from gateway.transports.mx import Direct
 from gateway.transports.outcome import Outcome
 from gateway.transports.provider import Provider
 from gateway.transports.smarthost import Smarthost
 from models import database as db
 from models.vocabulary import DOMAIN_ENABLED
+
+AT_ONCE = 2
+"""Checks that one process makes at a time: each keeps a thread that others wait for."""
+
+_free = threading.BoundedSemaphore(AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,22 @@ class Tried:
 
 
 def check(*, caller: Caller, server_id: str) -> Tried:
-    """Try a server as it is stored, within half a minute or so. Raises `NotFound`, `NotAllowed`.
+    """Try a server as it is stored, within half a minute or so.
 
-    One of the kind `mx` tries the mail exchangers of the account's own first domain.
+    One of the kind `mx` tries the mail exchangers of the account's own first domain. Raises `NotFound`, `NotAllowed`,
+    and `RateLimited` while others are tried.
     """
     sending_servers.must_be_account_wide(caller)
     server = sending_servers.find(caller=caller, server_id=server_id)
+    if not _free.acquire(blocking=False):
+        raise errors.RateLimited("Other servers are being tried just now.", retry_after=10)
+    try:
+        return _check(caller, server)
+    finally:
+        _free.release()
+
+
+def _check(caller: Caller, server: SendingServer) -> Tried:
     started = clock.now_ms()
     transport = server_transports.build(server.id).inner
     if isinstance(transport, Smarthost):

@@ -20,7 +20,7 @@ from gateway.transports.mta_sts import MtaSts, Policy
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.public_address import is_reachable
 from gateway.transports.reach import Reach
-from gateway.transports.smtp_connection import SmtpConnection
+from gateway.transports.smtp_connection import SmtpConnection, check
 from gateway.transports.smtp_options import Options, Timeouts, Tls
 from gateway.transports.submittable import unsendable
 from gateway.transports.tls import OPPORTUNISTIC, Guard
@@ -93,7 +93,7 @@ class Direct:
             way = self.way(domain)
         except NoRoute as nowhere:
             return nowhere.outcome
-        return SmtpConnection(lambda: self.targets(domain, way), self.options, self.reach).check()
+        return check(lambda: self.targets(domain, way), self.options)
 
     def exchangers(self, domain: str) -> tuple[MxHost, ...]:
         """Where mail for `domain` goes, best first; the domain itself without MX records. Raises `NoRoute`."""

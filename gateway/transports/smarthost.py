@@ -10,7 +10,7 @@ from gateway.dns.resolver import DnsUnavailable, resolver
 from gateway.transports.destination import Target, no_route
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.public_address import is_reachable
-from gateway.transports.smtp_connection import SmtpConnection
+from gateway.transports.smtp_connection import SmtpConnection, check
 from gateway.transports.smtp_options import Options, Timeouts, Tls
 
 
@@ -65,7 +65,7 @@ class Smarthost:
 
     def check(self) -> Outcome:
         """Connect and log in; DELIVERED: it would take a message. Nothing is sent."""
-        return self.open().check()
+        return check(self._targets, self.options)
 
     def _targets(self) -> Iterator[Target]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from gateway.transports.handshake import TlsFailed
 from gateway.transports.outcome import Outcome, Result
 from gateway.transports.reach import Reach
 from gateway.transports.smtp_client import SmtpClient
-from gateway.transports.smtp_options import Options
+from gateway.transports.smtp_options import Options, Timeouts
 from gateway.transports.smtp_reply import Broken
 from gateway.transports.smtp_transaction import Unanswered, hand_over
 from gateway.transports.submittable import unsendable
@@ -22,6 +23,8 @@ Route = Callable[[], Iterable[Target | Skipped]]
 
 _SKIPPED = 5  # exchangers passed over that a verdict names
 _REASON = 120  # characters of each reason
+_CHECKED = 2  # addresses that a check tries
+_HASTY = Timeouts(connect=8, greeting=8, command=8, data=8, end=8)
 
 
 class SmtpConnection:
@@ -75,17 +78,6 @@ class SmtpConnection:
             # RFC 5321 §3.8: the host goes down, or has enough of us; another may take it.
             kept = False
             busy[client.target.address] = outcome
-
-    def check(self) -> Outcome:
-        """Connect, greet, encrypt and log in as for a message, and leave; DELIVERED: it would take messages."""
-        client = self._open(False, {})
-        if isinstance(client, Outcome):
-            return client
-        outcome = client.outcome(Result.DELIVERED, why="the server answers and takes our login")
-        if not self._options.user:
-            outcome = replace(outcome, reply="the server answers")
-        client.leave()
-        return outcome
 
     def close(self) -> None:
         if self._client is not None:
@@ -151,6 +143,21 @@ class SmtpConnection:
             self._reach.answered(client.target.address)
         else:
             self._reach.failed(client.target.address, error.why, timed_out=error.timed_out, errno_=error.errno)
+
+
+def check(route: Route, options: Options) -> Outcome:
+    """Connect, greet, encrypt and log in as for a message, and leave; DELIVERED: a message would be taken.
+
+    Whoever asks waits, so each step has a few seconds, and only the first addresses are tried.
+    """
+    hasty = replace(options, timeouts=_HASTY)
+    client = SmtpConnection(lambda: itertools.islice(route(), _CHECKED), hasty)._open(False, {})
+    if isinstance(client, Outcome):
+        return client
+    said = "the server answers and takes our login" if options.user else "the server answers"
+    outcome = client.outcome(Result.DELIVERED, why=said)
+    client.leave()
+    return outcome
 
 
 def _skip(host: str, why: str) -> str:

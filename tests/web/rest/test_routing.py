@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from flask.testing import FlaskClient
 
 import models
 from gateway.services import deliveries, keys, routing_previews, sending_servers
+from gateway.transports import smtp_connection
 from models.database import in_transaction
 from tests import cast
 from tests.conftest import use_settings
-from tests.peers.smtp_sink import SmtpSink
+from tests.peers.smtp_sink import HANG, SmtpSink
 from tests.web.conftest import app, cheap_passwords, client
 
 __all__ = ["app", "cheap_passwords", "client"]
@@ -30,6 +33,7 @@ class Api:
         options = {"surface": "mailersio"} | options
         self.key = in_transaction(lambda tx: keys.create_key(tx, account_id=who.owner.account_id, **options))[1]
         self._client = client
+        self.app = client.application
 
     def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         answer = self._client.open(
@@ -144,6 +148,19 @@ class TestServers:
         sink.stop()
         assert "refused" in api("POST", f"{path}/test")["detail"]
         assert sink.transactions == []
+
+    def test_servers_that_hang_take_no_more_than_a_few_threads(
+        self, api: Api, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sink.always("banner", HANG)
+        path = f"/sending-servers/{api('POST', '/sending-servers', RELAY | {'port': sink.port}, status=201)['id']}/test"
+        hasty = replace(smtp_connection._HASTY, greeting=1.5)
+        monkeypatch.setattr(smtp_connection, "_HASTY", hasty)
+        with ThreadPoolExecutor(4) as pool:
+            key = {"Authorization": f"Bearer {api.key}"}
+            calls = [pool.submit(api.app.test_client().post, f"/v1{path}", headers=key) for _ in range(4)]
+            answers = sorted(call.result().status_code for call in calls)
+        assert answers == [200, 200, 429, 429]
 
     def test_private_addresses_are_reached_only_where_the_operator_says_so(
         self, api: Api, sink: SmtpSink, tmp_path: Path
