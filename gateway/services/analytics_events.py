@@ -61,8 +61,20 @@ class Page:
 
 
 def read(*, caller: Caller, asked: Asked, cursor: str = "", count: int = 50) -> Page:
-    """A page of events. The newest first; of a message or a campaign recipient by recipient, each from its beginning;
-    by recipient or tag domain by domain, the newest message first.
+    """A page of events as `find` finds them, in their one form."""
+    rows, behind = find(caller=caller, asked=asked, cursor=cursor, count=count)
+    workspace = Account.get_by_id(caller.account_id).slug
+    providers = message_events.providers(rows)
+    return Page(
+        [message_events.shown(row, workspace=workspace, provider=providers.get(row.id, "")) for row in rows], behind
+    )
+
+
+def find(*, caller: Caller, asked: Asked, cursor: str = "", count: int = 50) -> tuple[list[EventRow], str]:
+    """A page of events, and the cursor of the next, '' at the end.
+
+    The newest first; of a message or a campaign recipient by recipient, each from its beginning; by recipient or tag
+    domain by domain, the newest message first.
 
     Raises `NotFound` (a message, campaign or domain), `Invalid` (a type or the cursor).
     """
@@ -73,16 +85,10 @@ def read(*, caller: Caller, asked: Asked, cursor: str = "", count: int = 50) -> 
     own = [domains.find_by_name(caller=caller, name=asked.domain).id] if asked.domain else domain_ids(caller)
     message_id = _message(caller, asked)
     if asked.recipient or asked.tag:
-        rows, behind = _searched(asked, own, message_id, cursor, count)
-    elif message_id is not None:
-        rows, behind = _of_message(asked, own, message_id, cursor, count)
-    else:
-        rows, behind = _newest(asked, own, cursor, count)
-    workspace = Account.get_by_id(caller.account_id).slug
-    providers = message_events.providers(rows)
-    return Page(
-        [message_events.shown(row, workspace=workspace, provider=providers.get(row.id, "")) for row in rows], behind
-    )
+        return _searched(asked, own, message_id, cursor, count)
+    if message_id is not None:
+        return _of_message(asked, own, message_id, cursor, count)
+    return _newest(asked, own, cursor, count)
 
 
 def _message(caller: Caller, asked: Asked) -> int | None:

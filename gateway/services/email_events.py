@@ -7,7 +7,7 @@ from typing import Any
 from gateway import clock, ids
 from gateway.mail import classify
 from gateway.services.event_rows import EventRow
-from models.vocabulary import EventKind
+from models.vocabulary import EventKind, Stream
 
 TYPES: dict[EventKind, str] = {
     EventKind.ACCEPTED: "email.sent",
@@ -75,7 +75,7 @@ def maillayer(row: EventRow) -> dict[str, Any]:
 
 def mailerlogic(row: EventRow) -> dict[str, Any]:
     """The documented fields first; leaving is about a person and names no email."""
-    told: dict[str, Any] = {"event": TYPES[row.kind], "timestamp": clock.rfc3339_ms(row.at_ms)}
+    told: dict[str, Any] = {"event": word(row.kind), "timestamp": clock.rfc3339_ms(row.at_ms)}
     if row.kind is not EventKind.UNSUBSCRIBED:
         told["email_id"] = str(row.message_uuid)
     if row.tags:
@@ -83,19 +83,36 @@ def mailerlogic(row: EventRow) -> dict[str, Any]:
     if row.data.get("metadata"):
         told["metadata"] = row.data["metadata"]
     told |= {"domain": row.domain, "recipient": row.recipient, "from": _sender(row), "subject": row.subject}
+    told["stream"] = "broadcast" if row.stream is Stream.BULK else "transactional"
     if row.kind in _BOUNCES:
         kind, subtype = bounce_type(row)
         told |= {"bounce_type": kind.lower(), "bounce_subtype": subtype, "reason": row.reason}
-        told |= {name: row.data[name] for name in ("code", "enhanced") if row.data.get(name)}
+        told |= {shown: row.data[name] for name, shown in _REFUSAL.items() if row.data.get(name)}
     elif row.kind in (EventKind.OPENED, EventKind.CLICKED):
-        told |= {name: row.data[name] for name in _ENGAGEMENT if row.data.get(name)}
-        told["is_human"] = row.data.get("verdict") == "human"
-        if row.ip:
-            told["ip"] = row.ip
+        told |= _engagement(row)
+    elif row.reason and (row.kind is EventKind.DEFERRED or row.kind not in TYPES):
+        told["reason"] = row.reason
     return told if row.live else told | {"test": True}
 
 
-_ENGAGEMENT = ("url", "user_agent", "verdict", "reasons", "device", "kind", "client")
+def word(kind: EventKind) -> str:
+    """Also of a kind that webhooks are not told of."""
+    return TYPES.get(kind, f"email.{kind.word}")
+
+
+_REFUSAL = {"code": "code", "enhanced": "enhanced_code", "category": "category"}
+_HIT = ("url", "user_agent", "verdict", "reasons")
+_DEVICE = {"device": "family", "device_kind": "kind", "client": "client"}
+
+
+def _engagement(row: EventRow) -> dict[str, Any]:
+    """Whether a person opened or clicked, and on what; what the user agent does not tell of the device is null."""
+    told = {name: row.data[name] for name in _HIT if row.data.get(name)}
+    told["is_human"] = row.data.get("verdict") == "human"
+    device = {shown: row.data.get(name) or None for name, shown in _DEVICE.items()}
+    if any(device.values()):
+        told["device"] = device
+    return told | ({"ip": row.ip} if row.ip else {})
 
 
 def _sender(row: EventRow) -> str:

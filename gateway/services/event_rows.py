@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from models import database as db
-from models.vocabulary import EventKind
+from models.vocabulary import EventKind, Stream
 
 _CHUNK = 500
 
@@ -38,6 +38,7 @@ class EventRow:
     data_json: str | None
     tags_json: str
     headers_json: str
+    stream: Stream = Stream.TRANSACTIONAL
     sequence: int | None = None  # among the events of its message, from 1, once `event_places` has said so
 
     @cached_property
@@ -91,14 +92,29 @@ def load(event_ids: Sequence[int]) -> dict[int, EventRow]:
         some = event_ids[start : start + _CHUNK]
         for row in db.rows(
             f"SELECT {straight}e.id, e.domain_id, e.kind, e.at_ms, e.delivery_id, e.rcpt, e.ip, m.id, m.uuid,"
-            " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers, s.name"
+            " m.subject, m.size, m.live, r.text, x.name, e.data, m.tags, m.headers, s.name, m.stream"
             f" FROM event e{primary} JOIN message m{primary}"
             " ON m.id = e.message_id JOIN sender_domain s ON s.id = e.domain_id"
             " LEFT JOIN reply r ON r.id = e.reply_id"
             f" LEFT JOIN mx x ON x.id = e.mx_id WHERE e.id IN ({', '.join('?' * len(some))})",
             some,
         ):
-            id_, domain_id, kind, at_ms, delivery_id, rcpt, ip, message_id, uuid, subject, size, live, *texts = row
+            (
+                id_,
+                domain_id,
+                kind,
+                at_ms,
+                delivery_id,
+                rcpt,
+                ip,
+                message_id,
+                uuid,
+                subject,
+                size,
+                live,
+                *texts,
+                stream,
+            ) = row
             reply, mx, data, tags, headers, domain = texts
             found[id_] = EventRow(
                 id=id_,
@@ -119,5 +135,6 @@ def load(event_ids: Sequence[int]) -> dict[int, EventRow]:
                 data_json=data,
                 tags_json=tags,
                 headers_json=headers,
+                stream=Stream(stream),
             )
     return found

@@ -26,6 +26,7 @@ def build(name: str, version: str) -> dict[str, Any]:
             {"name": "v1", "description": "Mailers.io and Mailmark, with a Bearer key"},
             {"name": "emails", "description": "Maillayer: sending with a key of the account"},
             {"name": "customer", "description": "MailerLogic, with X-API-Key"},
+            {"name": "outbound", "description": "MailerLogic, what it has below /api/v1 itself"},
             {"name": "health", "description": "Whether the installation serves"},
         ],
     )

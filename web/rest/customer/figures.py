@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import clock, ids
-from gateway.services import analytics_events, analytics_summary
+from gateway import clock
+from gateway.services import analytics_events, analytics_summary, email_events
 from gateway.services.analytics_events import Asked
 from gateway.services.identity import Caller
 from web.rest import fields
@@ -14,21 +14,34 @@ from web.rest.customer.operation import operation
 
 _NUMBERS = {"sent": 100, "delivered": 98, "bounced": 2, "opened": 40, "clicked": 9, "complained": 0, "unsubscribed": 1}
 _RATES = {"delivery": 0.98, "bounce": 0.02, "open": 0.41, "click": 0.09, "complaint": 0.0, "unsubscribe": 0.01}
+STATISTICS: dict[str, Any] = {
+    "period": {"from": "2026-01-01", "to": "2026-01-28"}, "totals": _NUMBERS, "rates": _RATES,
+    "previous": {"totals": _NUMBERS, "rates": _RATES}, "groups": [],
+}  # fmt: skip
+EVENTS: dict[str, Any] = {
+    "events": [{
+        "event": "email.opened", "timestamp": "2026-01-23T10:00:00.000Z",
+        "email_id": "550e8400-e29b-41d4-a716-446655440000", "tag": "welcome", "metadata": {"order": 7},
+        "domain": "yourdomain.com", "recipient": "jane@example.org", "from": "hello@yourdomain.com",
+        "subject": "Welcome", "stream": "transactional", "user_agent": "…", "verdict": "human", "is_human": True,
+        "device": {"family": "iPhone", "kind": "mobile", "client": "Apple Mail"}, "ip": "192.0.2.1",
+    }],
+    "has_more": False, "next_cursor": None,
+}  # fmt: skip
 _WORDS = {f"email.{word.partition('.')[2]}": word for word in analytics_events.TYPES if word.startswith("message.")} | {
     "email.unsubscribed": "subscriber.unsubscribed"
 }
 """What events are called here, and what they are called behind it."""
-_FACTS = ("url", "reason", "code", "enhanced_code", "category", "bounce_type", "verdict", "reasons", "user_agent", "ip")
 
 
-class _Period(fields.Params):
+class Period(fields.Params):
     from_ = fields.Moment(data_key="from", load_default=None, doc="The first day, UTC; 28 days otherwise")
     to = fields.Moment(load_default=None, doc="The last day; today otherwise")
     domain_id = fields.Text(max=64, load_default="", doc="Of one domain")
     group_by = fields.Text(choices=("", *analytics_summary.GROUPS), load_default="")
 
 
-class _Events(fields.Listing):
+class Events(fields.Listing):
     event = fields.Words(max=64, choices=tuple(_WORDS), load_default=list, doc=f"Of {', '.join(_WORDS)}")
     email_id = fields.Text(max=64, load_default="")
     recipient = fields.Text(max=320, load_default="")
@@ -39,11 +52,8 @@ class _Events(fields.Listing):
 
 
 @operation(
-    "GET", "/statistics", permission="read:statistics", summary="Numbers and rates of a period", params=_Period,
-    answer={
-        "period": {"from": "2026-01-01", "to": "2026-01-28"}, "totals": _NUMBERS, "rates": _RATES,
-        "previous": {"totals": _NUMBERS, "rates": _RATES}, "groups": [],
-    },
+    "GET", "/statistics", permission="read:statistics", summary="Numbers and rates of a period", params=Period,
+    answer=STATISTICS,
 )  # fmt: skip
 def get_statistics(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """From roll-ups: as quick for a million messages as for ten."""
@@ -62,15 +72,8 @@ def get_statistics(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 
 @operation(
     "GET", "/events", permission="read:events", summary="Events, with who was human and on which device",
-    params=_Events,
-    answer={
-        "events": [{
-            "event": "email.opened", "timestamp": "2026-01-23T10:00:00Z",
-            "email_id": "550e8400-e29b-41d4-a716-446655440000", "recipient": "jane@example.org",
-            "from": "hello@yourdomain.com", "tag": "welcome", "metadata": {}, "is_human": True,
-        }],
-        "has_more": False, "next_cursor": None,
-    },
+    params=Events,
+    answer=EVENTS,
 )  # fmt: skip
 def list_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     asked = Asked(
@@ -82,33 +85,12 @@ def list_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         from_ms=params["from_"],
         to_ms=params["to"],
     )
-    page = analytics_events.read(caller=caller, asked=asked, cursor=params["cursor"], count=params["limit"])
+    rows, behind = analytics_events.find(caller=caller, asked=asked, cursor=params["cursor"], count=params["limit"])
     return {
-        "events": [shown(event) for event in page.events],
-        "has_more": bool(page.cursor),
-        "next_cursor": page.cursor or None,
+        "events": [email_events.mailerlogic(row) for row in rows],
+        "has_more": bool(behind),
+        "next_cursor": behind or None,
     }
-
-
-def shown(event: dict[str, Any]) -> dict[str, Any]:
-    """An event of the engine's one form under this surface's names."""
-    message, data = event["message"], event.get("data") or {}
-    word = event["type"].partition(".")[2]
-    told: dict[str, Any] = {"event": f"email.{word}", "timestamp": event["created_at"]}
-    told["email_id"] = _uuid(message["id"])
-    told |= {"recipient": message["to"], "from": message["from"], "tag": (message["tags"] or [None])[0]}
-    told["metadata"] = message.get("metadata") or {}
-    told |= {name: data[name] for name in _FACTS if data.get(name) is not None}
-    if word in ("opened", "clicked"):
-        told["is_human"] = data.get("verdict") == "human"
-        if data.get("device"):
-            told["device"] = data["device"]
-    return told | {"test": True} if event.get("test") else told
-
-
-def _uuid(text: str) -> str | None:
-    found = ids.uuid_of("msg", text)
-    return str(found) if found is not None else None
 
 
 def _numbers(found: dict[str, int]) -> dict[str, int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response, request
-
 from gateway import errors
 from web.rest import end_user, refusals
 from web.rest.emails import blueprint
+from web.rest.shared_paths import serve_on
 from web.rest.surface import Surface, bearer
 
 FORBIDDEN = (errors.SuppressedRecipient,)
@@ -14,16 +13,4 @@ FORBIDDEN = (errors.SuppressedRecipient,)
 refusals.register(blueprint, forbidden=FORBIDDEN)
 SURFACE = Surface(blueprint, surfaces=("maillayer",), token=bearer, security="Bearer")
 operation = SURFACE.operation
-
-
-@end_user.blueprint.before_request
-def _by_key() -> Response | None:
-    """On a path that two documents share the key's surface decides."""
-    if request.url_rule is None:
-        return None
-    path = request.url_rule.rule.removeprefix(str(blueprint.url_prefix))
-    try:
-        found = SURFACE.serve_shared(path, request.view_args or {})
-    except errors.GatewayError as error:
-        return refusals.rendered(error, forbidden=FORBIDDEN)
-    return found
+serve_on(SURFACE, end_user.blueprint, forbidden=FORBIDDEN)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway import clock, errors, ids
 from gateway.services import email_events, explanations, message_list, message_status, queues
+from gateway.services.explanations import Explanation
 from gateway.services.identity import Caller
 from gateway.services.message_list import Filters
 from gateway.services.message_rows import MessageRow
@@ -57,16 +58,15 @@ def get_email(caller: Caller, params: dict[str, Any], email_id: str) -> dict[str
     status = message_status.word(
         message_status.of([message.id])[message.id], scheduled=(message.send_at_ms or 0) > clock.now_ms()
     )
-    rows = sorted([*found.events, *(event for fate in found.fates for event in fate.events)], key=lambda row: row.id)
-    events = []
-    for event in rows:
-        told = {
-            "event": email_events.TYPES.get(event.kind, f"email.{event.kind.word}"),
-            "to": event.recipient,
-            "timestamp": clock.rfc3339_ms(event.at_ms),
-        }
-        events.append(told | ({"reason": event.reason} if event.reason else {}))
-    return _row(message, status) | {"events": events}
+    return _row(message, status) | {"events": _events(found)}
+
+
+@operation(
+    "GET", "/emails/<email_id>/events", permission="read:messages", summary="The events of an email",
+    answer={"data": [_EVENT]},
+)  # fmt: skip
+def get_email_events(caller: Caller, params: dict[str, Any], email_id: str) -> dict[str, Any]:
+    return {"data": _events(explanations.explain(caller=caller, message_id=email_id))}
 
 
 @operation(
@@ -94,3 +94,17 @@ def _row(message: MessageRow, status: str) -> dict[str, Any]:
         "test": not message.live,
         "createdAt": clock.rfc3339_ms(message.created_ms),
     }
+
+
+def _events(found: Explanation) -> list[dict[str, Any]]:
+    """In the order in which they happened."""
+    rows = sorted([*found.events, *(event for fate in found.fates for event in fate.events)], key=lambda row: row.id)
+    events = []
+    for event in rows:
+        told = {
+            "event": email_events.word(event.kind),
+            "to": event.recipient,
+            "timestamp": clock.rfc3339_ms(event.at_ms),
+        }
+        events.append(told | ({"reason": event.reason} if event.reason else {}))
+    return events

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 import models
 from gateway.services import deliveries, identity, validation_jobs, validations, webhook_calls
-from models.vocabulary import EventKind
+from models.vocabulary import EventKind, Stream
 from tests import cast
 from tests.conftest import use_settings
 from tests.gateway.services.webhook_world import happen, message
@@ -273,7 +273,8 @@ class TestFigures:
             pass
         assert deliveries.engine().wait_idle(20)
         deliveries.close()
-        happen(who, number, EventKind.OPENED, ip="192.0.2.1", data={"verdict": "human", "user_agent": "Mail"})
+        data = {"verdict": "human", "device": "iPhone", "device_kind": "mobile", "client": "Apple Mail"}
+        happen(who, number, EventKind.OPENED, ip="192.0.2.1", data=data | {"metadata": {"order": 7}})
         found = api("GET", "/statistics?group_by=day")
         assert (found["totals"]["sent"], found["totals"]["delivered"], found["totals"]["opened"]) == (1, 1, 1)
         assert len(found["groups"]) == 28
@@ -281,6 +282,8 @@ class TestFigures:
         (opened,) = page["events"]
         assert (opened["event"], opened["email_id"], opened["is_human"]) == ("email.opened", uuid, True)
         assert (opened["recipient"], opened["tag"]) == ("jane@friends.test", "welcome")
+        assert opened["device"] == {"family": "iPhone", "kind": "mobile", "client": "Apple Mail"}
+        assert (opened["metadata"], opened["stream"]) == ({"order": 7}, "transactional")
         of_one = api("GET", f"/events?email_id={uuid}")
         assert "email.delivered" in [one["event"] for one in of_one["events"]]
         api("GET", "/events?event=email.eaten", status=400)
@@ -341,7 +344,7 @@ class TestWebhooks:
         (domain,) = api("GET", "/domains")["domains"]
         for path, domain_ids in (("/all", None), ("/one", [domain["id"]])):
             api("POST", "/webhooks", {"url": sink.url + path, "events": ["*"], "domain_ids": domain_ids}, status=201)
-        number, uuid = message(who, tags=["welcome"], metadata={"order": 7})
+        number, uuid = message(who, tags=["welcome"], metadata={"order": 7}, stream=Stream.BULK)
         happen(who, number, EventKind.DELIVERED)
         rows = list(models.WebhookDelivery.select().order_by(models.WebhookDelivery.id))
         hooks = {hook.id: hook.url for hook in models.Webhook.select()}
@@ -351,6 +354,25 @@ class TestWebhooks:
         assert [one["event"] for one in told] == ["email.sent", "email.delivered"]
         assert (told[1]["email_id"], told[1]["tag"], told[1].get("recipient")) == (uuid, "welcome", "jane@friends.test")
         assert TIME.fullmatch(told[1]["timestamp"])
+        assert [one["stream"] for one in told] == ["broadcast", "broadcast"]
+
+    def test_opens_are_told_with_who_and_on_what(
+        self, api: Api, dns: DnsServer, sink: HttpSink, who: cast.Sender
+    ) -> None:
+        api("POST", "/webhooks", {"url": sink.url + "/hook", "events": ["email.opened", "email.bounced"]}, status=201)
+        number, uuid = message(who, tags=["welcome"])
+        happen(who, number, EventKind.OPENED, ip="192.0.2.1", data={
+            "verdict": "machine", "reasons": ["prefetch"], "device_kind": "tablet", "client": "Gmail",
+        })  # fmt: skip
+        happen(who, number, EventKind.BOUNCED, data={"code": 550, "enhanced": "5.1.1", "category": "recipient"})
+        webhook_calls.drain(5)
+        opened, bounced = (json.loads(request.body) for request in sink.requests)
+        assert (opened["is_human"], opened["verdict"], opened["reasons"]) == (False, "machine", ["prefetch"])
+        assert opened["device"] == {"family": None, "kind": "tablet", "client": "Gmail"}
+        assert (bounced["bounce_type"], bounced["code"], bounced["enhanced_code"]) == ("permanent", 550, "5.1.1")
+        # What is asked for is what was told.
+        listed = {one["event"]: one for one in api("GET", f"/events?email_id={uuid}")["events"]}
+        assert (listed["email.opened"], listed["email.bounced"]) == (opened, bounced)
 
     def test_refused(self, api: Api, dns: DnsServer) -> None:
         for body, status in (
