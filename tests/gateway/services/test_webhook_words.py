@@ -6,7 +6,7 @@ import json
 import re
 
 from gateway import config
-from gateway.services import webhook_payload, webhook_words
+from gateway.services import message_events, webhook_payload, webhook_words
 from models.vocabulary import EventKind, NoticeKind
 from tests.conftest import ROOT
 
@@ -21,10 +21,14 @@ def test_every_word_stands_on_the_page() -> None:
 
 def test_the_examples_have_the_form_and_words_that_exist() -> None:
     examples = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
-    assert len(examples) == 3
-    for example in examples:
+    native = [example for example in examples if "timestamp" in example]
+    (printed,) = [example for example in examples if example not in native]
+    assert len(native) == 3
+    for example in native:
         assert list(example) == ["type", "timestamp", "data"]
         assert example["type"] in webhook_words.NATIVE_WORDS
+    assert list(printed)[-1] == "signature"
+    assert printed["type"] in message_events.WORDS
 
 
 def test_the_settings_are_named_with_their_defaults() -> None:
