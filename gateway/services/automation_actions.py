@@ -56,8 +56,8 @@ class _Reader:
                 self.fault("actions", f"Should have at most {ACTIONS_MOST} actions.")
                 return
             here = f"{path}.{at}"
-            if isinstance(action, Mapping) and action.get("type") in _SAME:
-                action = {**action, "type": _SAME[action["type"]]}
+            if isinstance(action, Mapping) and isinstance(action.get("type"), str):
+                action = {**action, "type": _SAME.get(action["type"], action["type"])}
             if not isinstance(action, Mapping) or action.get("type") not in TYPES:
                 self.fault(f"{here}.type", "Should be one of " + ", ".join(TYPES) + ".")
             elif action["type"] == "branch":

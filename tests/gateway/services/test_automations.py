@@ -686,6 +686,8 @@ TIMED = {"type": "time", "list_id": "{list}"}
         ({"actions": []}, "actions"),
         ({"actions": "send"}, "actions"),
         ({"actions": [{"type": "fly"}]}, "actions.0.type"),
+        ({"actions": [{"type": ["send"]}]}, "actions.0.type"),
+        ({"actions": [{"type": {"send": 1}}]}, "actions.0.type"),
         ({"actions": [{"type": "send", "from": "a@shop.test"}]}, "actions.0.subject"),
         ({"actions": [SEND | {"text": "{% for %}"}]}, "actions.0"),
         ({"actions": [{"type": "wait"}]}, "actions.0.duration"),
