@@ -29,7 +29,8 @@ def _absent(field: str, text: str) -> errors.InvalidFields:
     return errors.InvalidFields(f"{field}: {text}", fields=[{"field": field, "message": text}])
 
 
-def _keys(text: Any, prefixes: tuple[str, ...]) -> list[tuple[str, Any]]:
+def keys(text: Any, prefixes: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """The columns by which a row may be named so, with their values; none for what names no row."""
     if isinstance(text, int) and not isinstance(text, bool):
         return [("id", text)] if 0 < text < 2**63 else []
     if not isinstance(text, str):
@@ -57,7 +58,7 @@ def audience(caller: Caller, given: Mapping[str, Any]) -> int:
         raise _absent("list_id", "Should be given, or segment_id, and not both.")
     field = named[0]
     kinds, prefix = ((ListKind.LIST,), "lst") if field == "list_id" else ((ListKind.SEGMENT,), "seg")
-    for column, value in _keys(given[field], (prefix,)):
+    for column, value in keys(given[field], (prefix,)):
         try:
             if column == "id":
                 return lists.find(caller=caller, list_id=value, kinds=kinds).id

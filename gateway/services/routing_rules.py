@@ -13,6 +13,7 @@ from gateway import clock, errors, ids
 from gateway.services import (
     audit,
     domains,
+    references,
     routing_match,
     routing_tables,
     sending_servers,
@@ -211,14 +212,13 @@ def _lists(caller: Caller, match: Mapping[str, Any], faults: list[dict[str, str]
         return {}
     found: list[Any] = []
     for one in match[key] if isinstance(match[key], list) else [match[key]]:
-        uuid = ids.uuid_of("lst", one) if isinstance(one, str) else None
-        column, value = ("uuid", uuid.bytes) if uuid is not None else ("id", one)
-        is_number = uuid is not None or isinstance(one, int) or (isinstance(one, str) and one.isdigit())
-        rows = (
-            db.rows(f"SELECT id FROM mail_list WHERE {column} = ? AND account_id = ?", (value, caller.account_id))
-            if is_number and len(str(one)) < 64
-            else []
-        )
+        rows = [
+            row
+            for column, value in references.keys(one, ("lst",))
+            for row in db.rows(
+                f"SELECT id FROM mail_list WHERE {column} = ? AND account_id = ?", (value, caller.account_id)
+            )
+        ]
         if not rows:
             faults.append({"field": "match.list", "message": f"there is no list {str(one)[:64]}"})
             continue

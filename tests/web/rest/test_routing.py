@@ -207,6 +207,8 @@ class TestRules:
             ({"provider": "Relay", "match": {"recipient_domain": "a b"}}, "match.recipient_domain"),
             ({"provider": "Relay", "match": {"min_size": 5, "max_size": 4}}, "match.max_size"),
             ({"provider": "Relay", "match": {"list": 77}}, "match.list"),
+            ({"provider": "Relay", "match": {"list": 2**64 - 1}}, "match.list"),
+            ({"provider": "Relay", "match": {"list": ["\u0661", True, {}]}}, "match.list"),
             ({"provider": "Relay", "match": []}, "match"),
         ],
     )
