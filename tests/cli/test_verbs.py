@@ -12,7 +12,7 @@ import pytest
 
 from cli.main import main
 from gateway import config, jobs
-from gateway.services import domains, identity, users
+from gateway.services import account_options, domains, identity, users
 from models import Account, ApiKey
 from models import database as db
 from tests.cast import signing_keys
@@ -88,7 +88,7 @@ def test_user_password_and_status(ask: Run, run: Run) -> None:
 def test_user_options(ask: Run, run: Run) -> None:
     made = ask("user", "add", "--email", "jane@example.com")
     words = ["user", "options", "--email", "jane@example.com"]
-    off = {"email": "jane@example.com", "numeric_ids": False, "strict_names": False}
+    off = {"email": "jane@example.com"} | dict.fromkeys(account_options.OPTIONS, False)
     assert ask(*words) == off
     assert ask(*words, "--numeric-ids") == off | {"numeric_ids": True}
     assert ask(*words, "--strict-names") == off | {"numeric_ids": True, "strict_names": True}
