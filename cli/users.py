@@ -61,6 +61,12 @@ def status(email: str, status: str) -> Answer:
 @user.command()
 @click.option("--email", required=True)
 @click.option("--numeric-ids/--no-numeric-ids", default=None, help="New…ID values are numbers instead of texts.")
+@click.option(
+    "--risk-warn/--no-risk-warn", default=None, help="A message at high risk is sent, and its verdict warns of it."
+)
+@click.option(
+    "--risk-hold/--no-risk-hold", default=None, help="A message at critical risk waits until a person releases it."
+)
 @click.option("--strict-names/--no-strict-names", default=None, help="Addresses without a name are refused.")
 @verb
 def options(email: str, **switches: bool | None) -> Answer:

@@ -60,8 +60,9 @@ _Said = tuple[str, str, list[Record], dict[str, Any]]
 _Check = Callable[[Subject, Resolver], _Said]
 
 
-def check(subject: Subject) -> list[Finding]:
-    """Ask everything at once, part beside part; what DNS does not answer in time is unknown, never wrong."""
+def check(subject: Subject, *, only: str = "", patience: float = PATIENCE_S) -> list[Finding]:
+    """Ask everything at once, or one part alone; what DNS does not answer in time is unknown, never wrong."""
+    parts = [part for part in PARTS if only in ("", part[0])]
     dns = resolver().uncached(LIFETIME_S)
 
     def one(part: tuple[str, int, _Check]) -> Finding:
@@ -77,13 +78,13 @@ def check(subject: Subject) -> list[Finding]:
         return Finding(name, status, points, most, detail, wanted, facts)
 
     # Not as a context: a zone that answers slowly on purpose must not hold up whoever asked.
-    pool = ThreadPoolExecutor(max_workers=len(PARTS), thread_name_prefix="health")
-    asked = [pool.submit(one, part) for part in PARTS]
-    wait(asked, timeout=PATIENCE_S)
+    pool = ThreadPoolExecutor(max_workers=len(parts), thread_name_prefix="health")
+    asked = [pool.submit(one, part) for part in parts]
+    wait(asked, timeout=patience)
     pool.shutdown(wait=False, cancel_futures=True)
     return [
         future.result() if future.done() else Finding(name, UNKNOWN, 0, most, _NO_ANSWER)
-        for future, (name, most, _) in zip(asked, PARTS, strict=True)
+        for future, (name, most, _) in zip(asked, parts, strict=True)
     ]
 
 

@@ -94,6 +94,10 @@ def test_user_options(ask: Run, run: Run) -> None:
     assert ask(*words, "--strict-names") == off | {"numeric_ids": True, "strict_names": True}
     assert identity.for_account(made["id"]).options == {"numeric_ids": True, "strict_names": True}
     assert ask(*words, "--no-numeric-ids") == off | {"strict_names": True}
+    for option in account_options.OPTIONS:  # each has its switch
+        assert ask(*words, f"--{option.replace('_', '-')}")[option] is True
+        ask(*words, f"--no-{option.replace('_', '-')}")
+    ask(*words, "--strict-names")
     status, out, _ = run(*words)
     assert status == 0 and "off" in out and "on" in out
     assert refused(run, "user", "options", "--email", "nobody@example.com", "--numeric-ids") == (1, "not_found")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import clock, errors
-from gateway.services import domain_changes, domains, tracking_domains
+from gateway.services import domain_changes, domains, health_checks, tracking_domains
 from gateway.services.identity import Caller
 from gateway.services.record_history import RecordState
 from models.domain import SenderDomain
@@ -31,6 +31,7 @@ EXAMPLE: dict[str, Any] = {
          "required": False, "is_verified": True}
     ],
 }  # fmt: skip
+_DMARC_S = 5.0
 _WORDS = {DOMAIN_ENABLED: "verified"}
 
 
@@ -62,9 +63,20 @@ def add_customer_domain(caller: Caller, params: dict[str, Any]) -> dict[str, Any
     return shown(domains.add(caller=caller, name=params["domain"]))
 
 
-@operation("GET", "/domains/<domain_id>", permission="read:domains", summary="Show a sending domain", answer=EXAMPLE)
+@operation(
+    "GET", "/domains/<domain_id>", permission="read:domains", summary="Show a sending domain, with advice on DMARC",
+    answer=EXAMPLE | {
+        "dmarc": {
+            "status": "warn", "policy": "none", "found_at": "_dmarc.yourdomain.com", "reports": None,
+            "advice": "It asks receivers to do nothing about forged mail.",
+            "record": {"type": "TXT", "hostname": "_dmarc.yourdomain.com", "value": "v=DMARC1; p=quarantine"},
+        },
+    },
+)  # fmt: skip
 def get_customer_domain(caller: Caller, params: dict[str, Any], domain_id: str) -> dict[str, Any]:
-    return shown(find(caller, domain_id))
+    """What DNS says of DMARC is asked now; without an answer in time its status is unknown."""
+    domain = find(caller, domain_id)
+    return shown(domain) | {"dmarc": _dmarc(domain.name)}
 
 
 @operation(
@@ -136,3 +148,17 @@ def _record(state: RecordState) -> dict[str, Any]:
         "type": state.type, "hostname": state.host, "value": state.value, "purpose": state.purpose.value,
         "required": state.required, "is_verified": state.verified,
     }  # fmt: skip
+
+
+def _dmarc(name: str) -> dict[str, Any]:
+    """The policy that holds for the domain, and the record to publish where another would be better."""
+    (found,) = health_checks.check(health_checks.Subject(name, ()), only="dmarc", patience=_DMARC_S)
+    record = next(iter(found.records), None)
+    return {
+        "status": found.status,
+        "policy": found.facts.get("policy"),
+        "found_at": found.facts.get("foundAt"),
+        "reports": found.facts.get("reports"),
+        "advice": found.detail,
+        "record": record and {"type": record.type, "hostname": record.host, "value": record.value},
+    }

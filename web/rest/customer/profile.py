@@ -25,7 +25,7 @@ _LIMITS = ("emails_minute", "emails_hour", "emails_day", "emails_month")
     },
 )  # fmt: skip
 def get_profile(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    """A limit of null is none."""
+    """A limit of null is none; what has no limit is not counted, its usage is null."""
     account, _ = users.get(caller)
     plan, used = caller.plan, quotas.used(account_id=caller.account_id)
     return {
@@ -41,7 +41,7 @@ def get_profile(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
             "requests": plan.requests,
             "request_window": plan.request_window,
         },
-        "usage": {name: used[name] for name in _LIMITS}
+        "usage": {name: used[name] if getattr(plan, name) is not None else None for name in _LIMITS}
         | {
             "domains": len(domains.list_(caller=caller)),
             "webhooks": len(webhooks.list_surface(caller=caller, surface=MAILERLOGIC)),

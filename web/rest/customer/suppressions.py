@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway import clock, errors
+from gateway import clock, config, errors
 from gateway.services import allow_list, scoped_suppressions, suppressions
 from gateway.services.identity import Caller
 from gateway.services.scoped_suppressions import ACCOUNT, DOMAIN, Listed, New, Scope
@@ -14,8 +14,7 @@ from web.rest.customer.operation import Answer, operation
 
 _TYPES = {"hard": suppressions.BOUNCE, "soft": suppressions.BOUNCE, "complaint": suppressions.COMPLAINT,
           "manual": suppressions.MANUAL}  # fmt: skip
-"""A soft one was drawn from strikes and ends by itself."""
-_SOFT = "strikes:"
+"""A soft one ends by itself: strikes led to it, or somebody said so."""
 ENTRY = {
     "id": 17, "email": "jane@example.org", "type": "hard", "reason": "550 5.1.1 no such user", "scope": "global",
     "domain": None, "created_at": "2026-01-23T10:00:00.000Z", "expires_at": None,
@@ -68,9 +67,11 @@ def list_customer_suppressions(caller: Caller, params: dict[str, Any]) -> dict[s
     status=201,
 )  # fmt: skip
 def add_customer_suppression(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """A soft one holds as long as one that strikes led to."""
+    held_ms = config.settings().strike_hold_days * clock.DAY_MS
     new = New(
         params["email"], reason=_TYPES[params["type"]], scope=_scope(caller, params["domain_id"]),
-        detail=params["reason"],
+        detail=params["reason"], expires_ms=clock.now_ms() + held_ms if params["type"] == "soft" else None,
     )  # fmt: skip
     return shown(_put(caller, new))
 
@@ -170,7 +171,7 @@ def _left(row: Listed) -> dict[str, Any]:
 
 def _type(row: Listed) -> str:
     if row.reason == suppressions.BOUNCE:
-        return "soft" if row.rule.startswith(_SOFT) else "hard"
+        return "soft" if row.expires_ms is not None else "hard"
     return row.reason
 
 

@@ -12,7 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import deliveries, identity, validation_jobs, validations, webhook_calls
+from gateway.services import deliveries, identity, suppression_rules, validation_jobs, validations, webhook_calls
+from gateway.services.suppression_rules import Refused
+from models.database import in_transaction
 from models.vocabulary import EventKind, Stream
 from tests import cast
 from tests.conftest import use_settings
@@ -101,6 +103,18 @@ class TestDomains:
         api("GET", f"/domains/{made['id']}", status=404)
         assert api("POST", "/domains", {"domain": "shop.test"}, status=409)["code"] == "domain_exists"
 
+    def test_advice_on_dmarc(self, api: Api, dns: DnsServer) -> None:
+        (domain,) = api("GET", "/domains")["domains"]
+        missing = api("GET", f"/domains/{domain['id']}")["dmarc"]
+        assert (missing["status"], missing["policy"], missing["advice"]) == (
+            "fail", None, "There is no DMARC record.",
+        )  # fmt: skip
+        assert missing["record"] == {"type": "TXT", "hostname": "_dmarc.shop.test", "value": "v=DMARC1; p=none"}
+        dns.add("_dmarc.shop.test", "TXT", "v=DMARC1; p=none; rua=mailto:d@shop.test")
+        weak = api("GET", f"/domains/{domain['id']}")["dmarc"]
+        assert (weak["status"], weak["policy"], weak["reports"]) == ("warn", "none", "mailto:d@shop.test")
+        assert weak["record"]["value"] == "v=DMARC1; p=quarantine; rua=mailto:d@shop.test"
+
 
 class TestSending:
     def test_one(self, api: Api) -> None:
@@ -150,6 +164,23 @@ class TestWhoIsNotWrittenTo:
         api("DELETE", "/suppressions/jane@friends.test")
         api("DELETE", "/suppressions/jane@friends.test", status=404)
         api("POST", "/send", EMAIL, status=202)
+
+    def test_soft_ones_end_by_themselves(self, api: Api, who: cast.Sender, tmp_path: Path) -> None:
+        by_hand = api("POST", "/suppressions", {"email": "joe@friends.test", "type": "soft"}, status=201)
+        assert (by_hand["type"], by_hand["expires_at"] > by_hand["created_at"]) == ("soft", True)
+        use_settings(tmp_path, STRIKES="1")
+        number, _ = message(who)
+        full = Refused(
+            who.owner.account_id, who.domain.id, "jane@friends.test", number, True, "mailbox_full", 552, "5.2.2",
+            "552 5.2.2 mailbox full", "mx.friends.test",
+        )  # fmt: skip
+        in_transaction(lambda tx: suppression_rules.refused(tx, full))
+        api("POST", "/send", EMAIL, status=409)
+        listed = api("GET", "/suppressions?type=soft")["suppressions"]
+        assert [(one["email"], one["type"], bool(one["expires_at"])) for one in listed] == [
+            ("jane@friends.test", "soft", True), ("joe@friends.test", "soft", True),
+        ]  # fmt: skip
+        assert api("GET", "/suppressions?type=hard")["suppressions"] == []
 
     def test_of_one_domain(self, api: Api) -> None:
         (domain,) = api("GET", "/domains")["domains"]
