@@ -636,6 +636,13 @@ class TestSendgrid:
         with pytest.raises(BadSignature):  # today it is too old
             sendgrid.read(call, {}, {"verification_key": key}, None)  # type: ignore[arg-type]
 
+    def test_a_signature_beyond_ascii_is_no_signature(self, client: FlaskClient) -> None:
+        told = world(Sendgrid(), client)
+        headers, body = told.peer.call("delivered", told.token)
+        strange = {name: value for name, value in headers.items() if name.lower() != sendgrid.SIGNATURE}
+        assert told.post((strange | {sendgrid.SIGNATURE: "\xe9"}, body)).status_code == 401
+        assert told.events() == []
+
     def test_too_much_at_once(self, client: FlaskClient) -> None:
         told = world(Sendgrid(), client)
         assert told.post(({}, b"x" * (provider_hooks.SIZE + 1))).status_code == 413

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +65,7 @@ def _verify(call: Call, id_: str, secret: str) -> None:
     given = call.headers.get("svix-signature") or call.headers.get("webhook-signature") or ""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadSignature("the signing secret cannot be read") from None
     if not key or not id_:
         raise BadSignature("no signing secret is set, or the call has no id")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -70,7 +69,7 @@ def read(call: Call, config: Mapping[str, Any], credentials: Mapping[str, str], 
         if key is None:
             raise BadSignature("no verification key is set, or none that can be read")
         key.verify(signature, stamp.encode() + call.body, ec.ECDSA(hashes.SHA256()))
-    except (binascii.Error, InvalidSignature):
+    except (ValueError, InvalidSignature):
         raise BadSignature("its signature does not fit") from None
     fresh(at_ms(stamp), past_ms=FRESH_MS)
     found = call.json()
@@ -87,7 +86,7 @@ def _key(configured: str) -> ec.EllipticCurvePublicKey | None:
             found = load_pem_public_key(configured.encode())
         else:
             found = load_der_public_key(base64.b64decode(configured, validate=True))
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
     return found if isinstance(found, ec.EllipticCurvePublicKey) else None
 

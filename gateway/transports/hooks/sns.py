@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import threading
 import time
@@ -58,7 +57,7 @@ def verify(found: Mapping[str, Any], *, topic_arn: str, endpoint: str, allow: Ne
         raise BadSignature("its certificate is not from SNS")
     try:
         signature = base64.b64decode(text(found, "Signature"), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadSignature("its signature cannot be read") from None
     algorithm = {"1": hashes.SHA1(), "2": hashes.SHA256()}.get(text(found, "SignatureVersion"))  # noqa: S303 - theirs
     if algorithm is None:
