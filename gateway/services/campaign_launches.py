@@ -72,6 +72,10 @@ def _launch(tx: db.Transaction, caller: Caller | None, campaign: Campaign, ready
     tx.execute(
         "UPDATE campaign SET message_id = ?, recipients = ? WHERE id = ?", (accepted.row_id, recipients, campaign.id)
     )
+    held = ready.entry.gated.held
+    if held:  # it is there, and goes on when a person resumes it
+        now_there = replace(campaign, message_id=accepted.row_id)
+        campaigns.change(tx, caller, now_there, campaign_states.PAUSE, paused_ms=now, due_ms=None, cause=held[:255])
 
 
 def _try_out(draft: Draft, email: str, fields: str) -> None:

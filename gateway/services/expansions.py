@@ -398,6 +398,17 @@ def pause(tx: db.Transaction, *, message_id: int, paused: bool) -> None:
         tx.after_commit(lambda: jobs.ring(jobs.EXPAND), key=jobs.EXPAND)
 
 
+def release(tx: db.Transaction, *, message_id: int) -> int:
+    """Go on with a message to a list that is paused; how many deliveries are still to come, 0 where it is not."""
+    rows = tx.rows(
+        "SELECT total - made FROM expansion WHERE message_id = ? AND paused = ? AND done_ms IS NULL", (message_id, True)
+    )
+    if not rows:
+        return 0
+    pause(tx, message_id=message_id, paused=False)
+    return max(1, int(rows[0][0]))
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a message to a list has got; `waiting` is what it waits for until `resume_ms`, '' for nothing."""

@@ -58,7 +58,7 @@ class Prepared:
     audience: Audience | None = None  # of a list or segment
     matching: int | None = None  # of a segment: how many were in it a moment ago
     first: audiences.Reached | None = None  # of a list: the first subscriber who may be written to
-    held: str = ""  # why its deliveries wait for a person; never of a list
+    held: str = ""  # why its deliveries wait for a person; of a list they are not made until then
 
     @property
     def waits_ms(self) -> int:
@@ -180,10 +180,7 @@ def _validated(caller: Caller, draft: Draft, count: int) -> tuple[bytes, str, ve
 
 
 def _weigh(prepared: Prepared, draft: Draft) -> None:
-    """What the account's policy says to the risk of the message; accounts without one pay nothing.
-
-    A list is warned of only: it is paused as a campaign.
-    """
+    """What the account's policy says to the risk of the message; accounts without one pay nothing."""
     if draft.raw is not None:
         return
     risk = risks.at_sending(
@@ -196,7 +193,7 @@ def _weigh(prepared: Prepared, draft: Draft) -> None:
     )  # fmt: skip
     if risk is None:
         return
-    action = risks.WARNED if risk.action == risks.HELD and prepared.draft.list_id is not None else risk.action
+    action = risk.action
     words = {risks.ALLOWED: verdicts.PASSED, risks.WARNED: "warned", risks.HELD: "held"}
     prepared.trail[verdicts.RISK] = {
         "gate": verdicts.RISK, "decision": words[action], "rule": risk.level, "score": risk.score,

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, config, errors, jobs
-from gateway.services import audit, identity, ledger, message_rows, outcomes
+from gateway.services import audit, expansions, identity, ledger, message_rows, outcomes
 from gateway.services.identity import Caller
 from gateway.services.ledger import Fact
 from models import database as db
@@ -58,9 +58,14 @@ def list_(*, caller: Caller | None, start: int = 0, count: int = 100) -> tuple[i
 def release(*, caller: Caller, message_id: str, recipient: str = "") -> int:
     """Try what is held of a message again now, with the same Message-ID; returns how many. Raises `NotFound`.
 
-    The time to keep trying starts anew.
+    The time to keep trying starts anew. Of a message to a list that was held as a whole its deliveries are made now;
+    a campaign is resumed instead.
     """
     message = message_rows.find(caller=caller, message_id=message_id)
+    if not recipient and message.origin is None:
+        to_come: int = db.in_transaction(lambda tx: expansions.release(tx, message_id=message.id))
+        if to_come:
+            return to_come
     settings = config.settings()
     hours = settings.bulk_hours if message.stream is Stream.BULK else settings.transactional_hours
 

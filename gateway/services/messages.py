@@ -125,3 +125,5 @@ def _expand(
         metered=prepared.draft.metered,
         conditions=prepared.audience.conditions if prepared.audience is not None else None,
     )
+    if prepared.held:
+        expansions.pause(tx, message_id=message_id, paused=True)

@@ -10,12 +10,13 @@ import pytest
 import models
 from gateway import clock
 from gateway.mail.content_score import Content
-from gateway.services import account_options, explanations, held, identity, messages, risks
+from gateway.services import account_options, campaigns, expansions, explanations, held, identity, messages, risks
 from gateway.services.identity import Caller
 from models.database import in_transaction
-from models.vocabulary import DeliveryState, EventKind
+from models.vocabulary import CAMPAIGN_PAUSED, CAMPAIGN_SENDING, DeliveryState, EventKind
 from tests import cast
 from tests.conftest import use_settings
+from tests.gateway.services import test_campaigns
 from tests.peers.dns_server import DnsServer
 
 BAD = '<a href="https://bit.ly/x">https://bank.test</a><script>x()</script>' * 3
@@ -128,6 +129,34 @@ class TestPolicy:
         assert (total, listed[0].message_id) == (1, sent)
         assert held.release(caller=who.owner, message_id=sent) == 1
         assert models.Delivery.get().due_ms <= clock.now_ms()
+
+    def test_a_list_waits_as_a_whole(self) -> None:
+        who = cast.sender()
+        self._risky(who)
+        caller = _with(who, risk_hold=True)
+        audience = test_campaigns.news(who, 5)
+        draft = cast.draft(html=BAD, to=[], list_id=audience.id)
+        sent = messages.accept(caller, draft).message_id
+        assert expansions.drain(1) == 0
+        assert models.Delivery.select().count() == 0
+        assert self._decision(who, caller, sent) == ["held"]
+        assert held.release(caller=who.owner, message_id=sent) == 5
+        expansions.drain(5)
+        assert models.Delivery.select().count() == 5
+        assert held.release(caller=who.owner, message_id=sent) == 0
+
+    def test_a_campaign_is_paused_with_the_reason(self) -> None:
+        who = cast.sender()
+        self._risky(who)
+        _with(who, risk_hold=True)
+        campaign = test_campaigns.made(who, 5, html=BAD)
+        found = test_campaigns.launched(who, campaign)
+        assert (found.state, found.recipients) == (CAMPAIGN_PAUSED, 5)
+        assert found.cause.startswith("its risk is critical")
+        assert expansions.drain(1) == 0
+        assert campaigns.resume(caller=who.owner, campaign=found).state == CAMPAIGN_SENDING
+        expansions.drain(5)
+        assert models.Delivery.select().count() == 5
 
     def test_good_mail_passes(self) -> None:
         who = cast.sender()
