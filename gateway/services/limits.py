@@ -113,7 +113,8 @@ def admit(caller: Caller) -> RateState:
     # Maillayer's plans limit the account, all others a key.
     by_key = caller.key_id is not None and caller.surface != "maillayer"
     who = f"key:{caller.key_id}" if by_key else f"account:{caller.account_id}"
-    number, expires_ms = _storage.count(f"rate:{who}", window)
+    # A plan with another window begins to count anew: what filled a minute must not fill each second of it.
+    number, expires_ms = _storage.count(f"rate:{who}:{window}", window)
     reset = max(1, -(-(expires_ms - clock.now_ms()) // 1000))
     if number > limit:
         raise errors.RateLimited(retry_after=reset, attempts=limit, limit=limit, window=window)

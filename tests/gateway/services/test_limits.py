@@ -53,6 +53,13 @@ def test_window_begins_anew_with_its_first_request(frozen: Any) -> None:
         limits.admit(who)
 
 
+def test_a_plan_with_another_window_begins_anew(frozen: Any) -> None:
+    for _ in range(5):
+        limits.admit(caller(requests=100, request_window=60))
+    assert limits.admit(caller(requests=1, request_window=1)) == limits.RateState(1, 0, 1, 1)
+    assert limits.admit(caller(requests=100, request_window=60)).remaining == 94
+
+
 def test_each_key_has_its_own_count(frozen: Any) -> None:
     for who in (caller(1, requests=1), caller(2, requests=1), caller(None, requests=1)):
         limits.admit(who)

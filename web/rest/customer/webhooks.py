@@ -22,6 +22,7 @@ EXAMPLE = {
     "domain_ids": None,
     "scope": "customer",
     "is_active": True,
+    "test_events": False,
     "created_at": "2026-01-23T10:00:00.000Z",
     "last_response_code": None,
 }
@@ -111,6 +112,7 @@ def shown(caller: Caller, hook: Hook) -> dict[str, Any]:
         "domain_ids": None if heard is None else [ours[one] for one in heard if one in ours],
         "scope": "customer" if heard is None else "domain" if hook.domain_id is not None else "group",
         "is_active": hook.status == "active",
+        "test_events": hook.test_events,
         "created_at": clock.rfc3339_ms(hook.created_ms),
         "last_response_code": hook.last_code,
     }
