@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ PATIENCE_S = 8.0
 """Seconds that a question may take as a whole."""
 
 OK, UNAVAILABLE, TOO_LARGE = "ok", "unavailable", "too_large"
-_CONNECT_S = 2.0
+AT_ONCE = 4
+"""Questions of one process at one time: a slow spamd must not take all threads that answer requests."""
+
+_CONNECT_S, _WAIT_S = 2.0, 1.0
 _ANSWER_MOST = 256 * 1024
 _SUBJECT_MOST = 2000
 _VERDICT = re.compile(
@@ -30,6 +34,7 @@ _LENGTH = re.compile(rb"(?im)^Content-length:\s*(\d{1,9})\s*$")
 _RULE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s+([A-Z_][A-Z0-9_]+)(?:\s+(.*))?")
 _CONTINUED = re.compile(r"\s{10,}(\S.*)")
 _RECIPIENT = Mailbox("recipient@example.org", "Recipient")
+_places = threading.BoundedSemaphore(AT_ONCE)
 _log = logging.getLogger("commandpost.spamd")
 
 
@@ -66,11 +71,15 @@ def check(*, sender: str, subject: str, html: str | None, text: str | None) -> V
     message = _message(sender, subject, html, text)
     if len(message) > LARGEST:
         return Verdict(TOO_LARGE)
+    if not _places.acquire(timeout=_WAIT_S):
+        return Verdict(UNAVAILABLE)
     try:
         return _read(_asked(spamd, message))
     except (OSError, _NoAnswer) as error:
         _log.warning("spamd_unavailable", extra={"spamd": str(spamd), "error": str(error)})
         return Verdict(UNAVAILABLE)
+    finally:
+        _places.release()
 
 
 def _message(sender: str, subject: str, html: str | None, text: str | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import socket
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from email import policy
 from pathlib import Path
 
@@ -68,3 +69,17 @@ def test_what_is_too_large_is_not_asked_about(tmp_path: Path) -> None:
         assert check("x" * (spam_checks.LARGEST + 1)) == Verdict(TOO_LARGE)
         assert check("ü" * (spam_checks.LARGEST - 10)) == Verdict(TOO_LARGE)  # larger once it is encoded
         assert spamd.asked == []
+
+
+def test_a_slow_one_takes_a_few_threads_only(tmp_path: Path) -> None:
+    with Spamd("hang") as spamd, ThreadPoolExecutor(spam_checks.AT_ONCE + 2) as pool:
+        use_settings(tmp_path, SPAMD=spamd.address)
+        asked = [pool.submit(check) for _ in range(spam_checks.AT_ONCE + 2)]
+        done, _ = wait(asked, timeout=6, return_when=FIRST_COMPLETED)
+        assert done and all(future.result() == Verdict(UNAVAILABLE) for future in done)
+        assert len(spamd.asked) == spam_checks.AT_ONCE
+        spamd.closing.set()
+        wait(asked)
+        spamd.how = "report"
+        found = check()
+    assert found is not None and found.status == "ok"
