@@ -152,8 +152,9 @@ def named(*, caller: Caller, text: str) -> SendingServer:
 def update(*, caller: Caller, server_id: str, changes: Mapping[str, Any]) -> SendingServer:
     """Change what `changes` names: name, status, priority, weight, reports, config, credentials, quotas.
 
-    `config` replaces all options; credentials and quotas change one by one, None takes one back. What waits for the
-    server is looked at again at once. Raises `NotFound`, `Invalid`, `InvalidFields`, `ServerExists`, `NotAllowed`.
+    `config` replaces all options; credentials and quotas change one by one, None takes one back. Secrets that would go
+    to another host from now on have to be given again. What waits for the server is looked at again at once. Raises
+    `NotFound`, `Invalid`, `InvalidFields`, `ServerExists`, `NotAllowed`.
     """
     must_be_account_wide(caller)
     server = find(caller=caller, server_id=server_id)
@@ -164,8 +165,10 @@ def update(*, caller: Caller, server_id: str, changes: Mapping[str, Any]) -> Sen
         options = server_kinds.read_config(server.kind, changes["config"], faults)
         values["config"] = orjson.dumps(options).decode()
     secrets = changes.get("credentials") or {}
-    known = opened(server.id)
-    whole = server_kinds.read_credentials(server.kind, secrets, faults, known[1] if known is not None else {})
+    found = opened(server.id)
+    known = found[1] if found is not None else {}
+    faults += server_kinds.withheld(server.config, options, known, secrets)
+    whole = server_kinds.read_credentials(server.kind, secrets, faults, known)
     _try(server.kind, options, whole, faults)
 
     def work(tx: db.Transaction) -> None:
@@ -181,8 +184,8 @@ def update(*, caller: Caller, server_id: str, changes: Mapping[str, Any]) -> Sen
             raise errors.NotFound("There is no such sending server.", what="sending server")
         new = dict(values)
         if secrets:
-            known = _opened(rows[0][0], server.uuid)
-            new["credentials"] = _sealed(server_kinds.read_credentials(server.kind, secrets, [], known), server.uuid)
+            latest = _opened(rows[0][0], server.uuid)
+            new["credentials"] = _sealed(server_kinds.read_credentials(server.kind, secrets, [], latest), server.uuid)
         # Transports are built anew when this number changes, so that it never stands still.
         new["updated_ms"] = max(clock.now_ms(), rows[0][1] + 1)
         sets = ", ".join(f"{name} = ?" for name in new)

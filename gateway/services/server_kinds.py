@@ -18,6 +18,8 @@ _ALIASES = {
     "amazon-ses": SES, "amazon_ses": SES, "aws-ses": SES, "aws_ses": SES, "aws": SES, "amazon": SES, "direct": MX,
 }  # fmt: skip
 _SECRET_LENGTH = 4000
+_HOSTS = ("host", "endpoint")
+_SENT = ("password", "api_key", "session_token")  # as they are; other secrets only sign
 
 Read = Callable[[Any], Any]
 
@@ -230,6 +232,22 @@ def read_credentials(
     if kind == SMTP and ("username" in found) != ("password" in found) and not faults:
         faults.append({"field": "credentials", "message": "username and password go together"})
     return found
+
+
+def withheld(
+    old: Mapping[str, Any], new: Mapping[str, Any], known: Mapping[str, str], given: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Faults for the `known` secrets that options would take to another host, where they are not given again.
+
+    Whoever may change a server may not see its secrets, and could otherwise have them sent to a host of their own.
+    """
+    if all(old.get(name) == new.get(name) for name in _HOSTS):
+        return []
+    return [
+        _fault("credentials", name, "has to be given again, for it would go to another host")
+        for name in _SENT
+        if name in known and name not in given
+    ]
 
 
 def _fault(part: str, name: str, why: str) -> dict[str, str]:

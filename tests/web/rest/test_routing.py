@@ -136,6 +136,29 @@ class TestServers:
         other = api("POST", "/sending-servers", RELAY | {"name": "Other"}, status=201)
         assert api("PATCH", f"/sending-servers/{other['id']}", {"name": "relay"}, status=409)["code"] == "server_exists"
 
+    def test_a_kept_secret_does_not_go_to_another_host(self, api: Api) -> None:
+        relay = RELAY | {"username": "me", "password": "secret"}
+        http = {"name": "API", "provider": "mailgun", "domain": "mg.shop.test", "api_key": "k"}
+        for body, change, secret in (
+            (relay, {"host": "192.0.2.9"}, "password"),
+            (relay, {"config": {"host": "mail.test"}, "credentials": {"username": "other"}}, "password"),
+            (http, {"endpoint": "https://api.elsewhere.test"}, "api_key"),
+        ):
+            made = api("POST", "/sending-servers", body, status=201)
+            path = f"/sending-servers/{made['id']}"
+            told = api("PATCH", path, change, status=400)
+            assert [fault["field"] for fault in told["errors"]] == [f"credentials.{secret}"]
+            assert api("GET", path)["config"] == made["config"]
+            api("PATCH", path, {"weight": 5} | ({"port": 2526} if body is relay else {}))
+            credentials = change.get("credentials", {}) | {secret: "again"}
+            api("PATCH", path, {**change, "credentials": credentials})  # type: ignore[dict-item]
+            api("DELETE", path, status=204)
+
+    def test_a_server_without_secrets_moves(self, api: Api) -> None:
+        made = api("POST", "/sending-servers", RELAY, status=201)
+        moved = api("PATCH", f"/sending-servers/{made['id']}", {"host": "192.0.2.9"})
+        assert moved["config"]["host"] == "192.0.2.9"
+
     def test_one_is_tried_without_sending(self, api: Api, sink: SmtpSink) -> None:
         body = RELAY | {"port": sink.port, "username": "me", "password": "secret"}
         path = f"/sending-servers/{api('POST', '/sending-servers', body, status=201)['id']}"
