@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from flask.testing import FlaskClient
+
 from gateway.mail import content_html, content_links, content_score
 from gateway.services import health_scores
 from gateway.transports import simulator
+from tests import cast
+from tests.web.rest.customer.conftest import app, cheap_passwords, client, key_of
+
+__all__ = ["app", "cheap_passwords", "client"]
 
 DOCS = Path(__file__).parents[4] / "docs"
 GUIDE = (DOCS / "customer.md").read_text(encoding="utf-8")
+_CURL = re.compile(
+    r"""curl (?:-X POST )?\$GATEWAY(\S+) -H "(.+?)" -H 'Content-Type: application/json'.*?-d '(.+?)'""", re.S
+)
 _MADE = re.compile(r'Finding\(\s*"(\w+)", ([\d.]+),')
 
 
@@ -37,3 +47,15 @@ def test_the_parts_of_the_health_score() -> None:
 def test_the_simulators_recipients() -> None:
     for name, fate in simulator.NAMES.items():
         assert f"| `{name}@` | {fate}" in GUIDE
+
+
+@pytest.mark.parametrize(("guide", "surface"), [("customer.md", "mailerlogic"), ("emails.md", "maillayer")])
+def test_its_requests_run(client: FlaskClient, guide: str, surface: str) -> None:
+    key = key_of(cast.sender("owner", "yourdomain.com"), surface=surface)
+    text = (DOCS / guide).read_text(encoding="utf-8")
+    requests = _CURL.findall(text)
+    assert len(requests) == text.count("curl ")
+    for path, header, body in requests:
+        name, _, value = header.replace("$KEY", key).partition(": ")
+        answer = client.post(path, data=body, headers={name: value, "Content-Type": "application/json"})
+        assert answer.status_code in (200, 201, 202), (path, answer.get_data(as_text=True))
