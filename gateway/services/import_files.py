@@ -45,7 +45,7 @@ def utf8(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
             text = decoder.decode(piece)
             yield (text.translate(_C1) if name == _LATIN else text).encode()
         yield decoder.decode(b"", final=True).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError):
+    except UnicodeError:
         raise errors.Invalid("The file does not have the encoding that was announced.", field="encoding") from None
 
 

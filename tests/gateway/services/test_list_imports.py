@@ -153,6 +153,7 @@ def test_one_address_a_line_without_a_heading(who: cast.Sender, news: lists.Mail
         (b"email\na@x.test\n", {"encoding": "klingon"}, "encoding"),
         (b"email\na@x.test\n", {"encoding": "hex"}, "encoding"),
         (b"email\n\xff\xfe\x00", {"encoding": "utf-16-le"}, "encoding"),
+        (b"email\n", {"encoding": "utf-16"}, "encoding"),
     ],
     ids=lambda value: str(value)[:40],
 )
