@@ -87,7 +87,7 @@ def score(content: Content) -> Score:
     for finding in (*_subject(content.subject), *_attachments(content)):
         notes.add(finding)
     found = notes.list()
-    left = max(0.0, round(100 - sum(finding.points for finding in found), 1))
+    left = max(0.0, round(100.0 - sum(finding.points for finding in found), 1))
     return Score(left, "good" if left >= GOOD else "fair" if left >= FAIR else "poor", found, partial)
 
 

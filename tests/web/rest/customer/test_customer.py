@@ -270,7 +270,9 @@ class TestChecks:
     def test_content_score_with_spamassassin(self, api: Api, tmp_path: Path) -> None:
         with Spamd() as spamd:
             use_settings(tmp_path, SPAMD=spamd.address)
-            told = api("POST", "/content-score", {"text": "An offer"})["spamassassin"]
+            scored = api("POST", "/content-score", {"subject": "Hi", "text": "An offer"})
+            assert str(scored["score"]) == "100.0"
+            told = scored["spamassassin"]
             assert (told["status"], told["score"], told["required"]) == ("ok", 2.9, 5.0)
             assert told["rules"][2] == {
                 "name": "MIME_HTML_ONLY", "points": 0.1, "description": "BODY: Message only has text/html MIME parts",
