@@ -24,7 +24,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from commands import registry
-from gateway.services import apis, domains, identity, users
+from gateway.services import apis, domains, identity, keys, users
+from models.database import in_transaction
 from tests import cast
 from tests.web.conftest import Account
 from web.openapi import document
@@ -36,8 +37,8 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-COMMAND_EXAMPLES, EXAMPLES = 2, 8
-"""Requests generated for each command and for each other operation, in each mode."""
+COMMAND_EXAMPLES, EXAMPLES, SURFACE_EXAMPLES = 2, 8, 4
+"""Requests generated for each command, for each other operation, and for it by the keys of a surface, in each mode."""
 
 DOCUMENT = document.build("Commandpost", "1")
 NAMES = [command.name for command in registry.all_commands()]
@@ -129,6 +130,18 @@ class Asked:
         if isinstance(case.query, dict):
             case.query.pop("SenderAPIKey", None)
 
+    def as_holder(self, surface: str) -> Callable[[Case], None]:
+        """With a key of the surface; Mailmark's are of one domain."""
+        domain_id = self.domain.id if surface == "mailmark" else None
+        key = in_transaction(
+            lambda tx: keys.create_key(tx, account_id=self.account.id, domain_id=domain_id, surface=surface)
+        )[1]
+
+        def prepare(case: Case) -> None:
+            case.headers.update({"Authorization": f"Bearer {key}", "X-API-Key": key})
+
+        return prepare
+
 
 def narrowed(name: str) -> dict[str, Any]:
     """The document with one command alone, so that its answers are held against its own schemas."""
@@ -174,3 +187,26 @@ def test_the_answers_of_the_other_paths_conform(asked: Asked, mode: GenerationMo
         asked.conform(operation, mode, asked.as_sender, EXAMPLES if takes_something else 1)
         if operation.path.startswith("/api/"):
             asked.conform(operation, mode, lambda case: None, 1)
+
+
+@one_store
+@both_modes
+@pytest.mark.parametrize(
+    ("surface", "root"),
+    [
+        ("mailersio", "/v1/"), ("mailmark", "/v1/"), ("mailerlogic", "/api/v1/customer/"),
+        *(("maillayer", f"/api/v1/{noun}") for noun in ("emails", "domains", "api-keys")),
+    ],
+)  # fmt: skip
+def test_the_answers_to_the_keys_of_a_surface_conform(
+    asked: Asked, mode: GenerationMode, surface: str, root: str
+) -> None:
+    rest = copy.deepcopy(DOCUMENT)
+    rest["paths"] = {path: shape for path, shape in rest["paths"].items() if path.startswith(root)}
+    # Its holder would ask the rest with a key that has ended.
+    rest["paths"].pop("/api/v1/customer/profile/rotate-key", None)
+    holder = asked.as_holder(surface)
+    for operation in asked.operations(rest):
+        takes_something = "requestBody" in operation.definition.raw or "parameters" in operation.definition.raw
+        if takes_something or mode is GenerationMode.POSITIVE:
+            asked.conform(operation, mode, holder, SURFACE_EXAMPLES if takes_something else 1)

@@ -122,6 +122,9 @@ def _responses(siblings: list[Operation]) -> dict[str, Any]:
             media["schema"] = {"anyOf": [media["schema"], shapes.of_example(one.answer)]}
         else:
             found[status] = shapes.answer(one.summary, shapes.of_example(one.answer), example=one.answer)
+        if one.other_answer is not None:
+            media = found[status]["content"]["application/json"]
+            media["schema"] = {"anyOf": [media["schema"], shapes.of_example(one.other_answer)]}
     for number, text in _STATUS.items():
         retry = {"Retry-After": shapes.header("Seconds", "integer", required=number == 503)}
         headers = retry if number in (429, 503) else None

@@ -11,6 +11,15 @@ Schema = dict[str, Any]
 _NEW_ID = re.compile(r"New\w*ID$")
 _MAPS = frozenset({"TagStats", "DNSRecords", "states"})
 """Objects whose keys are data (tags, hosts); their values are all like the example's first."""
+_OPEN = frozenset({"facts"})
+"""Objects that have other keys each time."""
+_OR_NULL = frozenset(
+    {
+        "displayName", "emails_month", "healthScore", "hold_from", "inboxRate", "normalized", "rate", "requests",
+        "suggestion", "tag", "warn_from",
+    }
+)  # fmt: skip
+"""Texts and numbers that may be null although the example has one."""
 
 
 def ref(kind: str, name: str) -> Schema:
@@ -28,7 +37,7 @@ def of_example(value: Any, name: str = "") -> Schema:
         return {"type": "object", "additionalProperties": of_example(next(iter(value.values()), None))}
     if isinstance(value, Mapping):
         shape: Schema = {"type": "object"}
-        if value:
+        if value and name not in _OPEN:
             shape["properties"] = {str(key): of_example(item, str(key)) for key, item in value.items()}
             shape["required"] = [str(key) for key in value]
         return shape
@@ -36,6 +45,8 @@ def of_example(value: Any, name: str = "") -> Schema:
         if len(value) > 1 and all(isinstance(item, Mapping) for item in value):
             return {"type": "array", "items": _of_all(value)}
         return {"type": "array"} | ({"items": of_example(value[0])} if value else {})
+    if name in _OR_NULL and isinstance(value, (str, int, float)):
+        return {"type": [of_example(value)["type"], "null"]}
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, int):

@@ -43,10 +43,11 @@ class Answer:
 class Operation:
     """What there is to say about one method of one path, for the keys of `dialects`.
 
-    `answer` is an example. `org_wide`: Mailmark keys of all domains may call it, which reach only what is read.
-    `several`: keys of several domains may call it without naming one. `most` names and list items are read. Of one that
-    takes a file the handler reads the body itself: `params` are those of the query. What is `of_account` belongs to no
-    domain: a sender key of the command API, which acts for one, reaches it only where its scopes say so.
+    `answer` is an example, and `other_answer` one of the other form that it may have. `org_wide`: Mailmark keys of all
+    domains may call it, which reach only what is read. `several`: keys of several domains may call it without naming
+    one. `most` names and list items are read. Of one that takes a file the handler reads the body itself: `params` are
+    those of the query. What is `of_account` belongs to no domain: a sender key of the command API, which acts for one,
+    reaches it only where its scopes say so.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Operation:
     most: int
     takes_file: bool
     of_account: bool
+    other_answer: Any
 
     @property
     def name(self) -> str:
@@ -101,6 +103,7 @@ class Surface:
         most: int = reading.MAX_FIELDS,
         takes_file: bool = False,
         of_account: bool = False,
+        other_answer: Any = None,
     ) -> Callable[[Handler], Handler]:
         """Enter a handler `(caller, params, **path values)`; two on one path have no dialect in common.
 
@@ -114,7 +117,7 @@ class Surface:
             made = Operation(
                 method, path, summary, handler, permission, params(), answer, status,
                 frozenset(dialects) & self.surfaces, org_wide, several, most, takes_file,
-                of_account,
+                of_account, other_answer,
             )  # fmt: skip
             siblings = self.table.setdefault((method, path), [])
             if any(other.dialects & made.dialects for other in siblings):

@@ -30,6 +30,7 @@ SENT = {
     "created_at": "2026-01-23T10:00:00.000Z",
     "suppressed": [],
 }
+_SENT_SOME = {"results": [{"index": 0, "status": "queued"}], "accepted": 1, "failed": 0}
 _OWN = {"tag": fields.Text(max=190, allow_none=True, doc="Comes back with events and in statistics")}
 _BATCH = {
     "emails": fields.Anything(
@@ -45,7 +46,7 @@ Email: type[fields.Params] = type("Email", (fields.Params,), {name: anything(nam
 
 @operation(
     "POST", "/send", permission="send", summary="Send one email, or up to 500", params=Email, answer=SENT, status=202,
-    several=True, most=500_000,
+    several=True, most=500_000, other_answer=_SENT_SOME,
 )  # fmt: skip
 def send_emails(caller: Caller, params: dict[str, Any]) -> Answer:
     batch = params.get("emails", params.get("messages"))
