@@ -149,6 +149,13 @@ class TrackingDomainNotVerified(GatewayError):
     message = "The tracking domain does not lead to us yet: publish its CNAME record and verify it."
 
 
+class NotInPlan(NotAllowed):
+    """The plan of the account does not include it."""
+
+    slug = "not_in_plan"
+    message = "The plan of the account does not include this."
+
+
 class DomainGone(GatewayError):
     """The key's domain was deleted."""
 

@@ -25,6 +25,8 @@ class Plan(Model):
     max_bcc = pw.IntegerField(null=True)
     max_reply_to = pw.IntegerField(null=True)
     max_size = pw.IntegerField(null=True)  # bytes of one message
+    events = pw.IntegerField(null=True)  # 0: the customer surface tells no events
+    risk = pw.IntegerField(null=True)  # 0: nor assesses risk
 
 
 class Account(Model):

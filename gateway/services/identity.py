@@ -41,6 +41,8 @@ class Limits:
     max_bcc: int | None = None
     max_reply_to: int | None = None
     max_size: int | None = None  # bytes of one message
+    events: int | None = None  # 0: off
+    risk: int | None = None  # 0: off
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gateway.services.validation_jobs import Job
 from gateway.services.validations import Validation
 from web.rest import fields, paging
 from web.rest.customer.domains import find
-from web.rest.customer.operation import operation
+from web.rest.customer.operation import check_plan, operation
 
 _BODY_MOST = 25 * 1024 * 1024
 VALIDATION = {
@@ -250,7 +250,8 @@ class _Risk(fields.Params):
     },
 )  # fmt: skip
 def assess_risk(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    """`action` is what the account's policy does with such a message when it is sent."""
+    """`action` is what the account's policy does with such a message when it is sent. A plan may leave risk out."""
+    check_plan(caller.plan.risk)
     if not params["to"] and not params["html"] and not params["text"]:
         raise errors.Invalid("to, html or text is required.", field="to")
     unsubscribe = any(domain.unsubscribe_link for domain in domains.list_(caller=caller))

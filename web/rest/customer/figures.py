@@ -10,7 +10,7 @@ from gateway.services.analytics_events import Asked
 from gateway.services.identity import Caller
 from web.rest import fields
 from web.rest.customer.domains import find
-from web.rest.customer.operation import operation
+from web.rest.customer.operation import check_plan, operation
 
 _NUMBERS = {"sent": 100, "delivered": 98, "bounced": 2, "opened": 40, "clicked": 9, "complained": 0, "unsubscribed": 1}
 _RATES = {"delivery": 0.98, "bounce": 0.02, "open": 0.41, "click": 0.09, "complaint": 0.0, "unsubscribe": 0.01}
@@ -76,6 +76,8 @@ def get_statistics(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     answer=EVENTS,
 )  # fmt: skip
 def list_events(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """A plan may leave events out."""
+    check_plan(caller.plan.events)
     asked = Asked(
         types=[_WORDS[word] for word in params["event"]],
         message=params["email_id"],

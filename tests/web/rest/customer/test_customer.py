@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import deliveries, identity, suppression_rules, validation_jobs, validations, webhook_calls
+from gateway.services import deliveries, identity, plans, suppression_rules, validation_jobs, validations, webhook_calls
 from gateway.services.suppression_rules import Refused
 from models.database import in_transaction
 from models.vocabulary import EventKind, Stream
@@ -345,6 +345,15 @@ class TestAccount:
         assert rotated["username"] == made["username"]
         assert rotated["password"] != made["password"]
         assert api("GET", "/smtp") == rotated
+
+
+def test_what_a_plan_leaves_out(api: Api) -> None:
+    plans.save(name="Unlimited", changes={"events": 0, "risk": 0})
+    assert api("GET", "/events", status=403)["code"] == "not_in_plan"
+    assert api("POST", "/risk", {"text": "Hello"}, status=403)["code"] == "not_in_plan"
+    plans.save(name="Unlimited", changes={"events": None, "risk": None})
+    api("GET", "/events")
+    api("POST", "/risk", {"text": "Hello there"})
 
 
 class TestWebhooks:
