@@ -222,10 +222,12 @@ def delete(*, caller: Caller, server_id: str) -> None:
         ]
         if naming:
             raise errors.ServerInUse(f"Routing rules name this server: {', '.join(naming[:5])}.", rules=naming)
-        tx.execute(
+        changed = tx.execute(
             "UPDATE sending_server SET deleted_ms = ?, credentials = NULL WHERE id = ? AND deleted_ms IS NULL",
             (clock.now_ms(), server.id),
         )
+        if not changed.rowcount:
+            raise errors.NotFound("There is no such sending server.", what="sending server")
         tx.execute("DELETE FROM server_usage WHERE server_id = ?", (server.id,))
         audit.record(
             tx, caller=caller, action="sending_server.delete", what=_object(server.uuid), before=_columns(server)

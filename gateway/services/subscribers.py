@@ -374,15 +374,21 @@ def unsubscribe(*, caller: Caller, subscriber: Subscriber) -> Subscriber:
 
 
 def remove(*, caller: Caller, subscriber: Subscriber) -> None:
-    """Take them off the list; the row stays while a message that was accepted before has to tell what became of it."""
+    """Take them off the list; the row stays while a message that was accepted before has to tell what became of it.
+
+    Raises `SubscriberNotFound` where somebody else did it meanwhile.
+    """
 
     def work(tx: db.Transaction) -> None:
         subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, _REMOVED)
         # No address looks like this: whoever comes again under the same one is somebody new.
-        tx.execute(
-            "UPDATE subscriber SET address = ? WHERE id = ? AND account_id = ?",
-            (f"#{subscriber.id}", subscriber.id, caller.account_id),
+        gone = f"#{subscriber.id}"
+        changed = tx.execute(
+            "UPDATE subscriber SET address = ? WHERE id = ? AND account_id = ? AND address <> ?",
+            (gone, subscriber.id, caller.account_id, gone),
         )
+        if not changed.rowcount:
+            raise errors.SubscriberNotFound(what="subscriber")
         _audit(tx, caller, "subscriber.delete", subscriber)
 
     db.in_transaction(work)

@@ -10,7 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway.services import expansions, messages, subscriber_pages, suppressions
+from gateway import errors, ids
+from gateway.services import expansions, lists, messages, subscriber_pages, subscribers, suppressions
 from models.vocabulary import DeliveryState
 from tests import cast
 from tests.web.conftest import app, cheap_passwords, client
@@ -439,3 +440,15 @@ def test_hostile_values_are_refused_or_kept_as_they_are(call: Api, news: str) ->
 
 def _json(value: str) -> bytes:
     return b'"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in value).encode() + b'"'
+
+
+def test_two_who_take_somebody_off_at_once_do_it_once(call: Api, news: str) -> None:
+    call("POST", f"/lists/{news}/subscribers", {"email": JANE})
+    uuid = ids.uuid_of("lst", news)
+    assert uuid is not None
+    listed = lists.find(caller=call.who.owner, uuid=uuid)
+    found = subscribers.find(caller=call.who.owner, list_id=listed.id, email=JANE)
+    subscribers.remove(caller=call.who.owner, subscriber=found)
+    with pytest.raises(errors.SubscriberNotFound):
+        subscribers.remove(caller=call.who.owner, subscriber=found)
+    assert call("GET", f"/lists/{news}")["subscribers"]["active"] == 0

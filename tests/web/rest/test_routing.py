@@ -154,6 +154,17 @@ class TestServers:
             api("PATCH", path, {**change, "credentials": credentials})  # type: ignore[dict-item]
             api("DELETE", path, status=204)
 
+    def test_two_who_delete_one_at_once_delete_it_once(
+        self, api: Api, who: cast.Sender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = api("POST", "/sending-servers", RELAY, status=201)
+        found = sending_servers.find(caller=who.owner, server_id=made["id"])
+        monkeypatch.setattr(sending_servers, "find", lambda **_: found)  # both looked before either deleted
+        api("DELETE", f"/sending-servers/{made['id']}", status=204)
+        api("DELETE", f"/sending-servers/{made['id']}", status=404)
+        entries = models.AuditEntry.select().where(models.AuditEntry.action == "sending_server.delete")
+        assert entries.count() == 1
+
     def test_a_server_without_secrets_moves(self, api: Api) -> None:
         made = api("POST", "/sending-servers", RELAY, status=201)
         moved = api("PATCH", f"/sending-servers/{made['id']}", {"host": "192.0.2.9"})
