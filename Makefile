@@ -41,7 +41,7 @@ run: $(VENV)/.installed
 	exec $(BIN)/commandpost serve --demo
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 reliability: $(VENV)/.developing
 	COMMANDPOST_TEST_LONG=1 $(BIN)/python -m pytest tests/reliability

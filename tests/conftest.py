@@ -92,6 +92,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+_plans: list[dict[str, object]] = []
+"""The plans of a migrated store: every test begins with them."""
+
+
 @pytest.fixture(scope="session")
 def mysql_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an own migrated database, dropped at the end; skips where no server answers."""
@@ -104,6 +108,7 @@ def mysql_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = tmp_path_factory.mktemp("mysql")
     db.connect(mysql_url(name), data)
     schema.migrate(data)
+    _plans[:] = models.Plan.select().order_by(models.Plan.id).dicts()
     db.close()
     yield mysql_url(name)
     mysql_admin(f"DROP DATABASE `{name}`")
@@ -147,6 +152,9 @@ def _empty() -> None:
     filled = [name for (name,) in db.rows(probe)]
     if filled:
         db.in_transaction(lambda tx: [tx.execute(f"DELETE FROM `{name}`") for name in filled])
+    if list(models.Plan.select().order_by(models.Plan.id).dicts()) != _plans:  # a test has changed one
+        models.Plan.delete().execute()
+        models.Plan.insert_many(_plans).execute()
 
 
 @pytest.fixture
