@@ -120,7 +120,12 @@ class Breaker:
             f"{len(refusals)} of the last {len(recent)} messages were refused for good, after a past with hardly any;"
             f" {times} times: {said}"
         )
-        return self._trip(cause, refusals)
+        # The window may begin amid a surge that was understood late.
+        seen = list(self._seen)
+        start = seen.index(refusals[0])
+        while start and seen[start - 1].refused:
+            start -= 1
+        return self._trip(cause, [one for one in seen[start:] if one.refused])
 
     def _surge_of_all(self) -> Trip | None:
         """As `_surge`, by what all processes saw: whole minutes, the last that have enough outcomes."""
@@ -157,7 +162,7 @@ class Breaker:
         self._pauses = min(self._pauses + 1, 10)
         self.paused()
         hosts = frozenset(seen.host for seen in refusals if seen.host)
-        return Trip(seconds, cause, refusals[0].at_ms, hosts)
+        return Trip(seconds, cause, min(seen.at_ms for seen in refusals), hosts)
 
     def _is_suspect(self) -> bool:
         if len(self._seen) < PAST and not self._all:

@@ -107,6 +107,14 @@ class TestShared:
         trip = _feed(one, "x" * 20, start_ms=self._AT)
         assert trip is not None and trip.seconds == breaker.FIRST_S
 
+    def test_what_was_refused_before_the_past_was_told_belongs_to_the_surge(self) -> None:
+        one = Breaker()
+        assert _feed(one, "x" * 60, start_ms=self._AT) is None
+        one.share(self._past((9, 30, 0), (5, 20, 1)))
+        trip = _feed(one, "x", start_ms=self._AT + 60)
+        assert trip is not None
+        assert trip.from_ms == self._AT  # the window holds the last 50 only
+
     def test_a_bad_list_from_the_beginning_is_no_surge_either(self) -> None:
         one = Breaker()
         one.share(self._past((3, 2, 40), (2, 1, 40), (1, 0, 50), (0, 0, 30)))
