@@ -97,6 +97,13 @@ class Hostile:
             head += "X-Forwarded-For: 1.1.1.1\r\nSCRIPT_NAME: /api\r\nPATH_INFO: /x\r\n"
         return _framed(random_, head.encode("latin-1", "replace"), body)
 
+    def sound(self) -> bytes:
+        """A request that sends a message."""
+        body = json.dumps(_GOOD_SEND).encode()
+        head = f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"Authorization: Bearer {self.sender_key}\r\n"
+        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
     def _command(self, random_: random.Random) -> tuple[dict[str, Any], str]:
         fields = {random_.choice(PARAMETERS): value(random_) for _ in range(random_.randrange(6))}
         fields["Command"] = random_.choice(COMMANDS) if random_.random() < 0.95 else value(random_)
