@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,27 +10,8 @@ from playhouse.migrations import Runner
 from gateway.services import schema
 from models import database as db
 from models.vocabulary import ListKind, SubscriberStatus
-from tests.conftest import mariadb_answers, mysql_admin, mysql_url
 
 ACTIVE, LEFT = int(SubscriberStatus.ACTIVE), int(SubscriberStatus.UNSUBSCRIBED)
-
-
-@pytest.fixture(params=["sqlite", "mariadb"])
-def first_release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
-    """A database that the first release made."""
-    name = ""
-    if request.param == "mariadb":
-        why_not = mariadb_answers()
-        if why_not:
-            pytest.skip(why_not)
-        name = f"commandpost_test_audience{os.getpid():x}"
-        mysql_admin(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-    db.connect(mysql_url(name) if name else "sqlite:", tmp_path)
-    Runner(db.database.obj, str(schema.MIGRATIONS)).up("0001_initial")
-    yield
-    db.close()
-    if name:
-        mysql_admin(f"DROP DATABASE `{name}`")
 
 
 @pytest.mark.usefixtures("first_release")

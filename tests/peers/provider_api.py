@@ -67,6 +67,7 @@ class ProviderApi(HttpSink):
         return self._always.get(path) or self.answer(request)
 
     def answer(self, request: Request) -> Answer:
+        """As the provider does; each says how."""
         raise NotImplementedError
 
     def keep(self, **words: Any) -> Taken:
