@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 
@@ -37,6 +38,7 @@ from gateway.services import (
     server_transports,
     shaping,
     simulations,
+    surges,
     thread_connections,
     tls_policies,
     warmup_gate,
@@ -94,6 +96,7 @@ class Engine:
         self._unstarted: list[tuple[int, int]] = []
         self._put_off: list[PutOff] = []
         self._learned: list[Learned] = []
+        self._looked_at: deque[tuple[float, Learned]] = deque()  # surges that were taken back, and when (monotonic)
         self._doubtful: dict[tuple[int, int], int] = {}  # claims that broke off at their commit, with their lease
         self._stuck: list[Done] = []  # outcomes that the database does not take
         self._born = time.monotonic()
@@ -393,8 +396,9 @@ class Engine:
         learned: Learned | None = None,
         goes_on: Next | None = None,
     ) -> None:
-        surge = learned is not None and learned.surge
-        done = Done(row.id, row.fence, outcome, transport, started_ms, clock.now_ms() - started_ms, surge, goes_on)
+        surge, target = (learned.surge, learned.target) if learned is not None else (False, "")
+        ms = clock.now_ms() - started_ms
+        done = Done(row.id, row.fence, outcome, transport, started_ms, ms, surge, goes_on, target)
         self._journal.answered(done.pair, done.dump())
         with self._change:
             self._done.append(done)
@@ -423,6 +427,7 @@ class Engine:
             self._settle(done, [*unstarted, *doubtful], doubtful, put_off)
             if learned:
                 self._draw_conclusions(learned)
+            self._look_again(surges.SETTLED_S)
             if time.monotonic() - ticked > _TICK_S:
                 ticked = time.monotonic()
                 with contextlib.suppress(db.StoreUnavailable):
@@ -438,6 +443,7 @@ class Engine:
                 shared = time.monotonic()
                 self._share_what_was_seen()
         self._share_what_was_seen()
+        self._look_again(0.0)
 
     def _look_after_queues(self) -> None:
         with contextlib.suppress(db.StoreUnavailable):
@@ -474,6 +480,8 @@ class Engine:
         """Write the limits that replies asked for; take back what a surge of refusals did to its recipients."""
         try:
             lessons.conclude(learned)
+            now_s = time.monotonic()
+            self._looked_at += ((now_s, one) for one in learned if one.undo is not None)
             self._look_at_limits(now=True)
         except db.StoreUnavailable:
             with self._change:
@@ -481,6 +489,18 @@ class Engine:
             time.sleep(_DATABASE_PAUSE_S)
         except Exception:
             _log.exception("limits_not_written", extra={"lessons": len(learned)})
+
+    def _look_again(self, after_s: float) -> None:
+        """Take back what was being written while the pause of a surge was made, by those who did not know of it."""
+        while self._looked_at and time.monotonic() - self._looked_at[0][0] >= after_s:
+            try:
+                lessons.take_back([self._looked_at[0][1]])
+            except db.StoreUnavailable as error:
+                _log.warning("surge_not_looked_at_again", extra={"cause": str(error)})
+                return
+            except Exception:
+                _log.exception("surge_not_looked_at_again")
+            self._looked_at.popleft()
 
     def _settle(
         self,

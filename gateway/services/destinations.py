@@ -41,11 +41,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the end of an attempt says about its destination; `undo`: what a surge of refusals did is not believed."""
+    """What the end of an attempt says about its destination; `undo`: what a surge of refusals did is not believed.
+
+    `target` is its name among the limits, where it has refused the recipient.
+    """
 
     surge: bool = False
     lesson: Lesson | None = None
     undo: breaker.Trip | None = None
+    target: str = ""
 
 
 _NOTHING = Learned()
@@ -276,10 +280,10 @@ class Destination:
                 self.group, breaker.RULE, reply_rules.PAUSE, 0, now_ms + 1000 * trip.seconds, trip.cause, started_ms,
                 scope=self._scope,
             )  # fmt: skip
-            return Learned(surge, lesson, trip)
+            return Learned(surge, lesson, trip, self.group)
         rule = reply_rules.find(outcome.code, outcome.enhanced, outcome.reply)
         if rule is None:
-            return Learned(surge)
+            return Learned(surge, target=self.group)
         if rule.kind == reply_rules.PAUSE:
             self._ready_s = now_s + _HOLD_S
         total = self.connections() * self.processes
@@ -287,7 +291,7 @@ class Destination:
         lesson = Lesson(
             self.group, rule.name, rule.kind, rule.value, until_ms, said, started_ms, total, self._scope
         )  # fmt: skip
-        return Learned(surge, lesson)
+        return Learned(surge, lesson, target=self.group)
 
 
 def _said(outcome: Outcome) -> str:

@@ -6,15 +6,10 @@ import logging
 from collections.abc import Sequence
 
 from gateway import clock
-from gateway.dns import mx_groups
-from gateway.services import lanes, outcomes, shaping, suppression_undo
-from gateway.services.breaker import Trip
+from gateway.services import lanes, outcomes, shaping, surges
 from gateway.services.destinations import Learned
 from gateway.services.lanes import PutOff
 from models.vocabulary import DeliveryState, EventKind
-
-SURGE_RULES = ("bounce", "strikes")
-"""What a surge of refusals does to recipients; complaints come another way."""
 
 _log = logging.getLogger("commandpost.deliver")
 
@@ -22,24 +17,22 @@ _log = logging.getLogger("commandpost.deliver")
 def conclude(learned: Sequence[Learned]) -> None:
     """Make the limits that replies asked for; take back what a surge of refusals did to its recipients.
 
-    Call it after the outcomes that taught it are written. Safe to repeat.
+    Call it after the outcomes that taught it are written, and `take_back` again after `surges.SETTLED_S`. Safe to
+    repeat.
     """
     latest = {(one.lesson.target, one.lesson.rule): one.lesson for one in learned if one.lesson is not None}
     for lesson in latest.values():
         limit = shaping.learn(lesson)
         if limit is not None:
             _log.warning("limit_learned", extra={"limit": limit.id, "target": limit.target, "rule": limit.rule})
+    take_back(learned)
+
+
+def take_back(learned: Sequence[Learned]) -> None:
+    """Take back what surges of refusals did to their recipients. Safe to repeat; raises `StoreUnavailable`."""
     for one in learned:
-        if one.undo is not None and one.lesson is not None:
-            _undo(one.undo, one.lesson.target)
-
-
-def _undo(trip: Trip, target: str) -> None:
-    """Other processes may have seen refusals of the same surge, by other hosts of the group."""
-    others = suppression_undo.hosts(rule_prefix=SURGE_RULES, from_ms=trip.from_ms)
-    hosts = trip.hosts | {host for host in others if mx_groups.group_of(host) == target}
-    if hosts:
-        suppression_undo.undo(rule_prefix=SURGE_RULES, from_ms=trip.from_ms, mx_hosts=hosts, by=f"breaker:{target}")
+        if one.undo is not None:
+            surges.take_back(one.undo, one.target)
 
 
 def put_off(some: Sequence[PutOff]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config, jobs
-from gateway.services import lanes, ledger, retries, routes, strikes, suppression_rules
+from gateway.services import lanes, ledger, retries, routes, strikes, suppression_rules, surges
 from gateway.services.ledger import Fact
 from gateway.services.routes import Next
 from gateway.transports.outcome import Outcome, Result
@@ -32,6 +32,7 @@ class Done:
 
     `surge`: its host refuses everybody just now, so that the refusal says nothing about the recipient.
     `next`: the refusal was meant for us, and another sending server may take it.
+    `target`: the destination's name among the limits, where it did not take the message.
     """
 
     id: int
@@ -42,6 +43,11 @@ class Done:
     ms: int
     surge: bool = False
     next: Next | None = None
+    target: str = ""
+
+    @property
+    def ended_ms(self) -> int:
+        return self.started_ms + self.ms
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -53,6 +59,8 @@ class Done:
         more: dict[str, Any] = {"u": True} if self.surge else {}
         if self.next is not None:
             more["n"] = dataclasses.astuple(self.next)
+        if self.target:
+            more["d"] = self.target
         return orjson.dumps({"o": fields, "t": self.transport, "s": self.started_ms, "m": self.ms, **more})
 
     @classmethod
@@ -62,7 +70,8 @@ class Done:
         said |= {"result": Result(said["result"]), "verdicts": tuple(said.get("verdicts", ()))}
         outcome = Outcome(**said)
         goes_on = Next(*found["n"]) if "n" in found else None
-        return cls(*pair, outcome, found["t"], found["s"], found["m"], found.get("u", False), goes_on)
+        surge, target = found.get("u", False), found.get("d", "")
+        return cls(*pair, outcome, found["t"], found["s"], found["m"], surge, goes_on, target)
 
     def bare(self) -> Done:
         """The same fate without the remote's words, which may be what cannot be stored."""
@@ -133,6 +142,7 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
         return
     now = clock.now_ms()
     facts: list[Fact] = []
+    ended_badly: list[tuple[Done, _Row, bool]] = []
     taken: dict[DeliveryState, list[int]] = {DeliveryState.DELIVERED: [], DeliveryState.HANDED_OVER: []}
     for one in held:
         row = rows[one.pair]
@@ -144,9 +154,11 @@ def _apply(tx: db.Transaction, done: Sequence[Done]) -> None:
             if due_ms is not None:
                 _move_on(tx, one, row)
         if kind in (EventKind.BOUNCED, EventKind.FAILED):
-            _draw_conclusions(tx, one, row, bounced=kind is EventKind.BOUNCED)
+            ended_badly.append((one, row, kind is EventKind.BOUNCED))
         if kind is not None:
             facts.append(_fact(one, row, kind, now, data))
+    if ended_badly:
+        _draw_conclusions(tx, ended_badly)
     for state, delivery_ids in taken.items():
         _end(tx, state, delivery_ids)
     if taken[DeliveryState.HANDED_OVER]:
@@ -277,11 +289,16 @@ def _record_overtaken(tx: db.Transaction, ended: Sequence[tuple[Done, _Row]]) ->
             tx.execute("UPDATE delivery SET attempts = attempts + 1 WHERE id = ?", (row.id,))
 
 
-def _draw_conclusions(tx: db.Transaction, one: Done, row: _Row, *, bounced: bool) -> None:
-    """What the end of a delivery says about its recipient; nothing when it was one of many or nobody knows."""
-    outcome = one.outcome
-    if one.surge or outcome.result is Result.IN_DOUBT:
-        return
+def _draw_conclusions(tx: db.Transaction, ended: Sequence[tuple[Done, _Row, bool]]) -> None:
+    """What the ends of deliveries say about their recipients; nothing when it was one of many or nobody knows."""
+    telling = [one for one in ended if not one[0].surge and one[0].outcome.result is not Result.IN_DOUBT]
+    doubted = surges.doubted(tx, [(one.target, one.ended_ms) for one, _, _ in telling])
+    for one, row, bounced in telling:
+        if (one.target, one.ended_ms) not in doubted:
+            _draw_conclusion(tx, one.outcome, row, bounced=bounced)
+
+
+def _draw_conclusion(tx: db.Transaction, outcome: Outcome, row: _Row, *, bounced: bool) -> None:
     suppression_rules.refused(
         tx,
         suppression_rules.Refused(
@@ -363,7 +380,7 @@ def _fact(one: Done, row: _Row, kind: EventKind, now: int, data: dict[str, Any])
 
 def _waited_ms(one: Done, row: _Row) -> int | None:
     """Until the remote's 250, which was written down a moment later."""
-    return None if row.since_ms is None else max(0, one.started_ms + one.ms - row.since_ms)
+    return None if row.since_ms is None else max(0, one.ended_ms - row.since_ms)
 
 
 def settle(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,12 +19,28 @@ from gateway import clock
 from gateway.dns import mx_groups
 from gateway.dns import resolver as dns_resolver
 from gateway.mail.draft import Mailbox
-from gateway.services import breaker, deliveries, messages, shaping
+from gateway.services import breaker, deliveries, journal, messages, shaping
 from models.vocabulary import DeliveryState, EventKind
 from tests import cast
-from tests.conftest import use_settings
+from tests.conftest import ROOT, use_settings
 from tests.peers.dns_server import DnsServer
 from tests.peers.smtp_sink import SmtpSink, say
+
+_STALLED = """
+import time
+from cli import opening
+from gateway.services import deliveries, outcomes
+
+def stall(done):
+    print("answered", flush=True)
+    time.sleep(600)
+
+outcomes.apply = stall
+with opening.store():
+    deliveries.drain(0.1)
+    time.sleep(600)
+"""
+"""A worker that stands still between the answer of the remote and its database."""
 
 TSS04 = "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints"
 
@@ -279,3 +298,66 @@ class TestBreaker:
         assert not shaping.active()
         assert limit.id != again.id or limit.cause
         assert models.Suppression.select().count() == 0
+
+    def test_a_refusal_that_is_written_after_the_undo_suppresses_nobody(
+        self, far: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first refusal of the surge is held up on its way to the database until the others are taken back."""
+        held: list[tuple[int, int]] = []
+        undone = threading.Event()
+        answered = journal.Journal.answered
+
+        def slow(self: journal.Journal, pair: tuple[int, int], outcome: bytes) -> None:
+            if b"5.1.1" in outcome and not held:
+                held.append(pair)
+                undone.wait(20)
+            answered(self, pair, outcome)
+
+        monkeypatch.setattr(journal.Journal, "answered", slow)
+        self._surge(far)
+        _work(_undone)
+        assert models.Suppression.select().count() == 0
+        undone.set()
+        _work(lambda: models.Delivery.get_by_id(held[0][0]).state == DeliveryState.BOUNCED)
+        assert [row.address for row in models.Suppression.select()] == []
+
+    def test_a_refusal_that_a_killed_process_knew_of_suppresses_nobody_after_the_undo(
+        self, far: SmtpSink, dns: DnsServer, store_url: str, tmp_path: Path
+    ) -> None:
+        who = cast.sender()
+        _send(who, *_many(60))
+        _work(lambda: far.count == 60)
+        far.always("rcpt", say("550 5.1.1 no such user"))
+        _send(who, "late@far.test")
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT), "COMMANDPOST_DATA": str(tmp_path), "COMMANDPOST_DATABASE_URL": store_url,
+            "COMMANDPOST_SECRET": "a-secret-for-tests", "COMMANDPOST_HOSTNAME": "mx.gateway.test",
+            "COMMANDPOST_DELIVERY": "direct", "COMMANDPOST_DELIVERY_ALLOW": "127.0.0.0/8",
+            "COMMANDPOST_DNS": dns.address, "COMMANDPOST_MX_PORT": str(far.port), "COMMANDPOST_MTA_STS": "0",
+        }  # fmt: skip
+        other = subprocess.Popen([sys.executable, "-c", _STALLED], env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "answered\n"
+            _send(who, *_many(150, name="s"))
+            _work(_undone)
+            assert models.Suppression.select().count() == 0
+        finally:
+            other.kill()
+            other.communicate()
+        _work(lambda: _rows("late@far.test")[0].state == DeliveryState.BOUNCED)
+        assert [row.address for row in models.Suppression.select()] == []
+
+    def test_what_was_being_written_while_it_was_taken_back_is_taken_back_too(self, far: SmtpSink) -> None:
+        """As by another process whose transaction began before the pause was there."""
+        who = self._surge(far)
+        _work(_undone)
+        models.Suppression.create(
+            account_id=who.owner.account_id, domain_id=0, address="x@far.test", reason="bounce", rule="bounce:5.1.1",
+            mx="mx1.host.test", created_ms=clock.now_ms(),
+        )  # fmt: skip
+        _work(lambda: not models.Suppression.select().count(), 10)
+
+
+def _undone() -> bool:
+    return models.SuppressionUndo.select().where(models.SuppressionUndo.ended_ms.is_null(False)).count() > 0
