@@ -141,6 +141,11 @@ class Claimed:
     is_bulk: bool = False
     passed: tuple[str, ...] = ()  # sending servers passed over on the way to the one of the route, and why
 
+    @property
+    def pair(self) -> tuple[int, int]:
+        """The claim, as the journal and the leases name it."""
+        return self.id, self.fence
+
 
 class Rounds:
     """Takes lanes in turn, transactional ones first but never all; one object a process."""

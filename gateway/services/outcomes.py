@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from gateway import clock, config, jobs
+from gateway.mail import classify
 from gateway.services import lanes, ledger, retries, routes, strikes, suppression_rules, surges
 from gateway.services.ledger import Fact
 from gateway.services.routes import Next
@@ -102,6 +103,11 @@ class _Row:
     metadata: dict[str, Any] | None
     since_ms: int | None  # when it was accepted, or when its time came
     origin: str | None
+
+
+def ours(reply: str) -> Outcome:
+    """A failure that is not the remote's: tried again on the schedule."""
+    return Outcome(Result.DEFERRED, category=classify.OURS, reply=reply)
 
 
 def apply(done: Sequence[Done]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import models
 from gateway import clock, config
 from gateway.mail.draft import Mailbox
-from gateway.services import deliveries, lanes, messages
+from gateway.services import claiming, deliveries, lanes, messages, outcome_flusher
 from models import database as db
 from models.vocabulary import DeliveryState
 from tests import cast
@@ -46,7 +46,7 @@ def sink() -> Iterator[SmtpSink]:
 @pytest.fixture
 def two(store: str, sink: SmtpSink, wall: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Two]:
     use_settings(tmp_path, DELIVERY=sink.url, DELIVER_CONNECTIONS="4")
-    monkeypatch.setattr(deliveries, "TAKE_OVER_AFTER_S", 0.0)
+    monkeypatch.setattr(claiming, "TAKE_OVER_AFTER_S", 0.0)
     made = Two()
     yield made
     made.close()
@@ -147,7 +147,7 @@ def test_a_dead_holders_mail_is_taken_over_although_the_clock_had_jumped(
     wall.offset = HOUR
     two.drain(0.3)
     assert sink.messages == []
-    monkeypatch.setattr(deliveries, "RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(outcome_flusher, "RENEW_EVERY_S", 0.01)
     two.drain(0.5)
     two.settle()
     assert len(sink.messages) == 3

@@ -16,7 +16,18 @@ import models
 from gateway import clock, jobs
 from gateway.mail import verp
 from gateway.mail.draft import Mailbox
-from gateway.services import deliveries, journal, lanes, ledger, messages, outcomes, senders, suppressions, webhooks
+from gateway.services import (
+    deliveries,
+    journal,
+    lanes,
+    ledger,
+    messages,
+    outcome_flusher,
+    outcomes,
+    senders,
+    suppressions,
+    webhooks,
+)
 from gateway.services.ledger import Fact
 from gateway.services.outcomes import Done
 from gateway.transports import registry
@@ -338,7 +349,7 @@ class TestMishaps:
 
     def test_a_lost_lease_is_not_sent(self, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
         """The process stood still for longer than its lease; another has the delivery."""
-        monkeypatch.setattr(deliveries, "RENEW_EVERY_S", 0.0)
+        monkeypatch.setattr(outcome_flusher, "RENEW_EVERY_S", 0.0)
         sink.always("end", say("250 2.0.0 taken", pause=0.6))
         who = cast.sender()
         for _ in range(6):

@@ -110,11 +110,11 @@ def test_connections_and_rates_are_shared_with_other_hosts(far: SmtpSink) -> Non
     for host in ("one.test", "two.test"):
         for number in range(4):
             _beat(host, number)
-    deliveries.engine()._processes_at = 0.0
+    deliveries.engine()._watch._processes_at = 0.0
     deliveries.engine().drain(0.5)
     assert (place.processes, place.cap, place._interval_s) == (8, 1, 2.0)
     scratchpad.write("UPDATE heartbeat SET at_ms = 0 WHERE host = ?", ("two.test",))
-    deliveries.engine()._processes_at = 0.0
+    deliveries.engine()._watch._processes_at = 0.0
     deliveries.engine().drain(0.5)
     assert (place.processes, place.cap, place._interval_s) == (4, 2, 1.0)
 

@@ -22,6 +22,7 @@ from gateway import clock
 from gateway.dns import resolver as dns_resolver
 from gateway.mail.draft import Mailbox
 from gateway.services import (
+    claiming,
     deliveries,
     dry_runs,
     expansions,
@@ -361,7 +362,7 @@ def test_what_a_dead_process_was_sending_stays_with_its_server(world: World, tmp
 
 
 def test_whose_lease_ran_out_stays_with_its_server(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "TAKE_OVER_AFTER_S", 0.0)
+    monkeypatch.setattr(claiming, "TAKE_OVER_AFTER_S", 0.0)
     first, second = world.relay("first", priority=1), world.relay("second", priority=2)
     world.send()
     lanes.claim(lanes.Rounds())  # a host that was lost, journal and all
@@ -596,7 +597,7 @@ def test_a_changed_server_is_dialled_anew(world: World) -> None:
             pass
         assert first.count == 1
         world.change("first", config={"host": "127.0.0.1", "port": other.port})
-        deliveries.engine()._servers._stamps.forget()  # as after a second
+        deliveries.engine()._transports._servers._stamps.forget()  # as after a second
         world.send()
         while deliveries.drain(0.1):
             pass
