@@ -21,8 +21,8 @@ from gateway.services import (
     server_transports,
     warmup_gate,
 )
-from gateway.services.destinations import Destination, Job
-from gateway.services.dispatch import Dispatcher, Place
+from gateway.services.destinations import Destination, Job, Place
+from gateway.services.dispatch import Dispatcher
 from gateway.services.in_flight import InFlight
 from gateway.services.lanes import Claimed, PutOff
 from gateway.services.rerouting import Rerouter

@@ -15,7 +15,7 @@ import time
 from gateway import config
 from gateway.services import journal, lanes, recovery
 from gateway.services.claiming import Claimer
-from gateway.services.dispatch import Dispatcher, Worker
+from gateway.services.dispatch import Dispatcher
 from gateway.services.in_flight import InFlight
 from gateway.services.outcome_flusher import OutcomeFlusher
 from gateway.services.rerouting import Rerouter
@@ -23,6 +23,7 @@ from gateway.services.route_transports import RouteTransports
 from gateway.services.sender_threads import SenderThreads
 from gateway.services.server_quotas import Quotas
 from gateway.services.shaping_watch import ShapingWatch
+from gateway.services.turns import Worker
 from models import database as db
 
 LINGER_S = 1.0

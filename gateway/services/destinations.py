@@ -132,6 +132,10 @@ class Destination:
     def is_slow(self, now_s: float) -> bool:
         return self.message_s(now_s) > SLOW_S
 
+    def is_doubtful(self, now_s: float) -> bool:
+        """Whether it may keep what it is given for long."""
+        return not self.trusted and (not self.proven or self.is_slow(now_s))
+
     def connections(self) -> int:
         """How many this process may have now."""
         most = self.cap if self.single else min(self.cap, int(self.window))
@@ -292,6 +296,10 @@ class Destination:
             self.group, rule.name, rule.kind, rule.value, until_ms, said, started_ms, total, self._scope
         )  # fmt: skip
         return Learned(surge, lesson, target=self.group)
+
+
+Place = Destination | str
+"""Where a delivery belongs: its destination, or its recipient domain while the group of that is not known."""
 
 
 def _said(outcome: Outcome) -> str:

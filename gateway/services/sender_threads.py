@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gateway import clock, errors
 from gateway.services import outcomes, server_transports, thread_connections
 from gateway.services.destinations import Job, Learned
-from gateway.services.dispatch import Dispatcher, Worker
+from gateway.services.dispatch import Dispatcher
 from gateway.services.in_flight import InFlight
 from gateway.services.lanes import Claimed
 from gateway.services.rerouting import Rerouter
@@ -21,6 +21,7 @@ from gateway.services.routing_tables import Server, target_of
 from gateway.services.server_quotas import Quotas
 from gateway.services.shaping_watch import ShapingWatch
 from gateway.services.thread_connections import Kept
+from gateway.services.turns import Worker
 from gateway.transports.outcome import Outcome
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind

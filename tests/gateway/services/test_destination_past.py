@@ -98,7 +98,7 @@ def sink(store: str, tmp_path: Path) -> Iterator[SmtpSink]:
 
 
 def _destination(engine: deliveries.Engine, group: str = "host.test") -> deliveries.Dispatcher:
-    return next(place for (name, _), place in engine._dispatcher._destinations.items() if name == group)  # type: ignore[return-value]
+    return next(place for (name, _), place in engine._dispatcher._table.known.items() if name == group)  # type: ignore[return-value]
 
 
 def test_connections_and_rates_are_shared_with_other_hosts(far: SmtpSink) -> None:  # noqa: F811
@@ -153,7 +153,7 @@ def test_two_hosts_keep_one_rate(far: SmtpSink) -> None:  # noqa: F811
             engine.close()
     # Each begins with one, and may make up for a second; without the others each would send twice as much.
     assert 4 <= sent <= 2 * took + 2 * len(engines)
-    assert all(_destination(engine).processes == 4 for engine in engines if engine._dispatcher._destinations)
+    assert all(_destination(engine).processes == 4 for engine in engines if engine._dispatcher._table.known)
 
 
 def _refuse_all(far: SmtpSink) -> None:  # noqa: F811

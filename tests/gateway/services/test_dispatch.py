@@ -12,9 +12,10 @@ import pytest
 
 from gateway import clock
 from gateway.services.destinations import Destination, Job
-from gateway.services.dispatch import Dispatcher, Worker
+from gateway.services.dispatch import Dispatcher
 from gateway.services.lanes import Claimed
 from gateway.services.shaping import Limit
+from gateway.services.turns import Worker
 from gateway.transports.outcome import Outcome, Result
 from models.vocabulary import DeliveryState
 
@@ -77,8 +78,8 @@ class _World:
             assert job is not None
             self.dispatcher.end(worker, TAKEN, clock.now_ms())
         with self.dispatcher._lock:
-            self.dispatcher._leave(worker)
-        return [self.dispatcher._destinations[(domain, "")] for domain in domains]
+            self.dispatcher._turns._leave(worker)
+        return [self.dispatcher._table.known[(domain, "")] for domain in domains]
 
     def next(self) -> tuple[str, Worker]:
         """The domain that a new thread is given."""
@@ -145,7 +146,7 @@ def test_slow_destinations_share_half_of_the_threads_and_unknown_ones_three_quar
     assert quick.running
     worker = Worker(world.dispatcher._lock)
     with world.dispatcher._lock:
-        assert world.dispatcher._pick(worker, time.monotonic()) is None
+        assert world.dispatcher._turns._pick(worker, time.monotonic()) is None
 
 
 def test_no_destination_fills_the_memory(world: _World) -> None:
@@ -213,6 +214,6 @@ def test_what_was_not_begun_is_returned_at_the_end(world: _World) -> None:
     assert len(world.dispatcher.close()) == 3
     world.way.answers.set()
     row = world.row("a.test")
-    place = world.dispatcher._destinations[("a.test", "")]
+    place = world.dispatcher._table.known[("a.test", "")]
     assert world.dispatcher.add([(Job(row, None, "", False), place)]) == [row]
     assert world.dispatcher.next(Worker(world.dispatcher._lock)) is None

@@ -225,7 +225,7 @@ def test_after_421_it_goes_on_with_fewer(far: SmtpSink) -> None:
     who = cast.sender()
     _send(who, *_many(60))
     _work(lambda: far.count == 60)
-    (place,) = deliveries.engine()._dispatcher._destinations.values()
+    (place,) = deliveries.engine()._dispatcher._table.known.values()
     before = place.connections()
     assert before >= 3
     far.always("mail", say("421 4.3.2 not now"))
