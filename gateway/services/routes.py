@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway import clock, errors, ids
-from gateway.services import server_kinds, server_usage
+from gateway.services import server_kinds, server_usage, simulated
 from gateway.services.routing_match import Mail
 from gateway.services.routing_tables import Rule, Server, Table
 from gateway.services.verdicts import Stored
@@ -202,7 +202,9 @@ class Plan:
         self.unused: list[str] = []  # rules that fit and have no server
 
     def choose(self, rcpt: str) -> Choice | None:
-        """None: the installation's own way."""
+        """None: the installation's own way, which is also that of the simulator's recipients."""
+        if simulated.is_simulated(rcpt):
+            return None
         domain = rcpt.rpartition("@")[2].lower()
         found = self._known.get(domain)
         if found is None:
@@ -272,7 +274,8 @@ def _told(table: Table, choice: Choice | None, rcpts: list[str], several: bool) 
         domains = list(dict.fromkeys(rcpt.rpartition("@")[2] for rcpt in rcpts))
         whose = {"recipients": len(rcpts), "domains": domains[:_SHOWN]}
     if choice is None:
-        return {"decision": "installation", "rule": "no_rule", "route": "default", **whose}
+        rule = "simulator" if simulated.is_simulated(rcpts[0]) else "no_rule"
+        return {"decision": "installation", "rule": rule, "route": "default", **whose}
     told = told_choice(table, choice)
     return {**told, "route": choice.route, **whose}
 

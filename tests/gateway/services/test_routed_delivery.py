@@ -127,6 +127,24 @@ def test_without_servers_mail_goes_the_way_of_the_installation(world: World) -> 
     assert (route.decision, route.rule) == ("capture", "COMMANDPOST_DELIVERY")
 
 
+def test_mail_to_the_simulator_leaves_over_no_server(world: World) -> None:
+    relay = world.relay("relay")
+    world.rule("relay")
+    world.send(to="bounce@simulator.test")
+    world.send(to="delivered@simulator.test", server="relay")
+    (mixed,) = world.send(to=[Mailbox("bounce+2@simulator.test"), Mailbox("jane@friends.test")])
+    ways = next(gate for gate in world.explain(mixed).gates if gate.gate == "route").details["ways"]
+    assert [(way["decision"], way["rule"]) for way in ways] == [("installation", "simulator"), ("server", "rule 0")]
+    people = lists.add(caller=world.who.owner, name="People")
+    for address in ("bounce+3@simulator.test", "joan@friends.test"):
+        subscribers.add(caller=world.who.owner, list_id=people.id, email=address)
+    world.send(to=[], list_id=people.id)
+    expansions.drain(5)
+    _drain()
+    assert sorted(one.rcpts[0] for one in relay.messages) == ["jane@friends.test", "joan@friends.test"]
+    assert _states() == {DeliveryState.DELIVERED: 3, DeliveryState.BOUNCED: 3}
+
+
 def test_weights_share_the_mail_of_equals(world: World) -> None:
     first, second = world.relay("first"), world.relay("second")
     world.rule({"server": "first", "weight": 70}, {"server": "second", "weight": 30})
