@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -97,8 +98,8 @@ class Moment(ma.fields.Field[int]):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
             value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            ms = value if abs(value) >= _MS_FROM else value * 1000
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            ms = int(value if abs(value) >= _MS_FROM else value * 1000) if math.isfinite(value) else -1
         elif isinstance(value, str):
             try:
                 moment = datetime.fromisoformat(value.strip())
@@ -115,7 +116,7 @@ class Moment(ma.fields.Field[int]):
         return ms
 
     def describe(self) -> dict[str, Any]:
-        return {"type": ["string", "integer"], "examples": ["2026-04-19T10:24:11Z"]}
+        return {"type": ["string", "number"], "examples": ["2026-04-19T10:24:11Z"]}
 
 
 class Words(ma.fields.Field[list[str]]):
@@ -149,17 +150,38 @@ class Words(ma.fields.Field[list[str]]):
 
 
 class Anything(ma.fields.Field[Any]):
-    """Any JSON value, read by the service; `shape` is its JSON Schema."""
+    """Any JSON value, read by the service; `shape` is its JSON Schema, which names all that is read where `closed`."""
 
-    def __init__(self, *, shape: dict[str, Any] | None = None, doc: str = "", **options: Any) -> None:
+    def __init__(
+        self, *, shape: dict[str, Any] | None = None, closed: bool = False, doc: str = "", **options: Any
+    ) -> None:
         super().__init__(metadata={"description": doc} if doc else {}, **options)
-        self.shape = shape or {}
+        self.shape, self.closed = shape or {}, closed
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         return value
 
     def describe(self) -> dict[str, Any]:
         return dict(self.shape)
+
+    def unread(self, value: Any, path: str) -> list[str]:
+        """The names inside `value` that nothing reads; `path` is that of the value."""
+        return unread(self.shape, value, path) if self.closed else []
+
+
+def unread(shape: Mapping[str, Any], value: Any, path: str) -> list[str]:
+    """The names inside `value` that its JSON Schema does not have, where that names some."""
+    for one in shape.get("anyOf", (shape,)):
+        if isinstance(value, Mapping) and "properties" in one:
+            known = one["properties"]
+            return [
+                name
+                for key, inner in value.items()
+                for name in (unread(known[key], inner, f"{path}.{key}") if key in known else [f"{path}.{key}"])
+            ]
+        if isinstance(value, list) and "items" in one:
+            return [name for at, item in enumerate(value) for name in unread(one["items"], item, f"{path}.{at}")]
+    return []
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
@@ -186,6 +208,8 @@ def unknown(schema: ma.Schema, data: Mapping[str, Any], path: str = "") -> list[
         field = known.get(name)
         if field is None:
             found.append(path + name)
+        elif isinstance(field, Anything):
+            found += field.unread(value, path + name)
         elif isinstance(field, ma.fields.Nested) and isinstance(value, Mapping):
             found += unknown(field.schema, value, f"{path}{name}.")
         elif (

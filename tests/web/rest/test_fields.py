@@ -35,6 +35,8 @@ class _Outer(fields.Params):
         ("at", "2026-04-19", 1776556800000),
         ("at", 1776594251, 1776594251000),
         ("at", "1776594251123", 1776594251123),
+        ("at", 1776594251.25, 1776594251250),
+        ("at", 1776594251123.75, 1776594251123),
         ("tags", "a, b\nc,,", ["a", "b", "c"]),
         ("tags", ["a ", ""], ["a"]),
         ("one", {"name": "x"}, {"name": "x"}),
@@ -57,6 +59,7 @@ def test_read(name: str, value: Any, read: Any) -> None:
         ("at", 10**30, "at"),
         ("at", "9999-12-31T23:59:59-23:00", "at"),
         ("at", True, "at"),
+        ("at", float("inf"), "at"),
         ("tags", "a,b,c,d", "tags"),
         ("tags", ["abcd"], "tags"),
         ("tags", [1], "tags"),
@@ -84,6 +87,21 @@ def test_what_is_missing_is_named() -> None:
 def test_unknown_names_at_every_depth() -> None:
     data = {"n": 1, "x": 1, "one": {"name": "a", "y": 2}, "many": [{"name": "a"}, {"name": "b", "z": {"w": 1}}]}
     assert fields.unknown(_Outer(), data) == ["x", "one.y", "many.1.z"]
+
+
+def test_unknown_names_inside_what_a_service_reads() -> None:
+    person = {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"email": {}}}]}
+    shape = {"anyOf": [*person["anyOf"], {"type": "array", "items": person}]}
+
+    class Sent(fields.Params):
+        to = fields.Anything(shape=shape, closed=True)
+        data = fields.Anything(shape={"type": "object"}, closed=True)
+        open_ = fields.Anything(shape=shape, data_key="open")
+
+    given = {"to": ["a@x.test", {"email": "b", "nick": 1}], "data": {"any": 1}, "open": {"any": 1}}
+    assert fields.unknown(Sent(), given) == ["to.1.nick"]
+    assert fields.unknown(Sent(), {"to": {"email": "b", "nick": 1}}) == ["to.nick"]
+    assert fields.unknown(Sent(), {"to": "a@x.test", "data": [1]}) == []
 
 
 def test_pages() -> None:

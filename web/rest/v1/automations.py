@@ -11,6 +11,7 @@ from gateway.services.automations import Automation
 from gateway.services.identity import Caller
 from models.vocabulary import EventKind, TallyFacet
 from web.rest import fields, idempotent, paging
+from web.rest.v1 import automation_fields
 from web.rest.v1.operation import Answer, operation
 
 READ, WRITE = "read:automations", "write:automations"
@@ -37,10 +38,10 @@ _RUN = {
 
 class _New(fields.Params):
     name = fields.Text(required=True, min=1, max=automations.NAME_LENGTH, doc="A name for people")
-    trigger = fields.Anything(
-        required=True, shape={"type": "object"}, doc="`type` is event, time or condition, with what belongs to it"
+    trigger = automation_fields.trigger(
+        required=True, doc="`type` is event, time or condition, with what belongs to it"
     )
-    actions = fields.Anything(required=True, shape={"type": "array"}, doc="What it does, one after the other")
+    actions = automation_fields.Actions(required=True, doc="What it does, one after the other")
     reentry = fields.Anything(
         allow_none=True, shape={"type": ["string", "object"]}, doc="once, always, or `{after_days}`: who may come again"
     )
@@ -49,8 +50,8 @@ class _New(fields.Params):
 
 class _Change(fields.Params):
     name = fields.Text(min=1, max=automations.NAME_LENGTH, doc="Another name")
-    trigger = fields.Anything(shape={"type": "object"}, doc="Another trigger")
-    actions = fields.Anything(shape={"type": "array"}, doc="Other actions, for runs that begin from now on")
+    trigger = automation_fields.trigger(doc="Another trigger")
+    actions = automation_fields.Actions(doc="Other actions, for runs that begin from now on")
     reentry = fields.Anything(allow_none=True, shape={"type": ["string", "object"]}, doc="Another re-entry")
 
 

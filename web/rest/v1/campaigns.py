@@ -13,6 +13,7 @@ from gateway.services.tallies import Counts
 from models.vocabulary import CAMPAIGN_STATES, EventKind
 from web.rest import fields, idempotent, paging
 from web.rest.v1.operation import Answer, operation
+from web.rest.v1.sending.shapes import ROUTING
 
 READ, WRITE = "read:campaigns", "write:campaigns"
 
@@ -25,14 +26,19 @@ _EXAMPLE = {
     "scheduled_at": None,
     "created_at": "2026-04-19T10:24:11Z",
 }
-_ADDRESS = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+_ADDRESS = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "object", "properties": {"email": {"type": "string"}, "name": {"type": "string"}}},
+    ]
+}
 
 
 class _Letter(fields.Params):
     """What a campaign or an automation sends; the service reads each in detail."""
 
     sender = fields.Anything(
-        data_key="from", allow_none=True, shape=_ADDRESS, doc="The sender's address, also with a name"
+        data_key="from", allow_none=True, shape=_ADDRESS, closed=True, doc="The sender's address, also with a name"
     )
     subject = fields.Anything(
         allow_none=True, shape={"type": "string"}, doc="May have merge fields: `Hi {{ first_name }}`"
@@ -48,7 +54,7 @@ class _Letter(fields.Params):
     tags = fields.Anything(allow_none=True, shape={"type": ["array", "string"]}, doc="Up to 20 tags")
     track_opens = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="Instead of what the domain says")
     track_clicks = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="Instead of what the domain says")
-    routing = fields.Anything(allow_none=True, shape={"type": "object"}, doc="`purpose` and `server` for the router")
+    routing = fields.Anything(allow_none=True, shape=ROUTING, closed=True, doc="What routing rules match, and whereby")
     template_id = fields.Anything(allow_none=True, shape={"type": "string"}, doc="As template")
     track_links = fields.Anything(allow_none=True, shape={"type": "boolean"}, doc="As track_clicks")
 

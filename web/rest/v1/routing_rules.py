@@ -11,6 +11,7 @@ from gateway.services.routing_previews import Preview
 from gateway.services.routing_rules import RoutingRule, Target
 from web.rest import fields, paging
 from web.rest.v1.operation import Answer, operation
+from web.rest.v1.sending.shapes import ROUTING
 
 DIALECTS = {"mailersio", "octeth"}
 EXAMPLE: dict[str, Any] = {
@@ -45,13 +46,29 @@ _MATCH = {
 }  # fmt: skip
 
 
+_TARGET = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                "server": {"type": "string"}, "provider": {"type": "string"}, "id": {"type": "string"},
+                "priority": {"type": ["integer", "null"]}, "weight": {"type": ["integer", "null"]},
+            },
+        },
+    ]
+}  # fmt: skip
+
+
 class _Rule(fields.Params):
     match = fields.Anything(
         shape=_MATCH, doc="Conditions, all of which have to hold; each takes one value or a list of which one is enough"
     )
     provider = fields.Text(max=100, min=1, doc="A server by id or name, or a kind: every server of it")
     servers = fields.Anything(
-        shape={"type": "array"}, doc="Instead of `provider`: objects of `server` or `provider`, `priority` and `weight`"
+        shape={"type": "array", "items": _TARGET},
+        closed=True,
+        doc="Instead of `provider`: objects of `server` or `provider`, `priority` and `weight`",
     )
     enabled = fields.Flag(doc="A rule that is not enabled is not asked")
     domain = fields.Text(max=253, allow_none=True, doc="Only mail of this sending domain")
@@ -70,7 +87,7 @@ class _Change(_Rule):
 class _Preview(fields.Params):
     sender = fields.Text(max=320, min=1, required=True, data_key="from", doc="An address or a sending domain")
     to = fields.Words(max=320, most=100, required=True, doc="Recipients")
-    routing = fields.Anything(shape={"type": "object"}, doc="`purpose` and `server`, as in a send")
+    routing = fields.Anything(shape=ROUTING, closed=True, doc="`purpose` and `server`, as in a send")
     tags = fields.Words(max=128, most=50, load_default=[], doc="Tags of the message")
     size = fields.Whole(high=2**40, load_default=0, doc="Bytes of the message")
 

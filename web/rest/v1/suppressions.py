@@ -68,7 +68,12 @@ class _Put(_Where):
     reason = fields.Text(choices=_REASONS, load_default=suppressions.MANUAL)
     detail = fields.Text(max=suppressions.DETAIL_LENGTH, load_default="", doc="Words on it, such as the bounce")
     suppressions = fields.Anything(
-        shape={"type": "array", "items": {"type": "object"}, "maxItems": scoped_suppressions.MOST_AT_ONCE},
+        shape={
+            "type": "array",
+            "items": {"type": "object", "properties": {name: {} for name in sorted(_KNOWN)}},
+            "maxItems": scoped_suppressions.MOST_AT_ONCE,
+        },
+        closed=True,
         doc="Up to 1,000 objects with the fields of one; what they leave out stands beside them",
     )
     expires_at = fields.Moment(doc="Until when; without it until it is taken off")

@@ -28,14 +28,20 @@ _ATTACHMENT: dict[str, Any] = {
     "type": "object",
     "properties": {
         "filename": _TEXT,
+        "name": _TEXT | {"description": "As filename"},
         "content": {"type": "string", "contentEncoding": "base64"},
         "content_type": _TEXT,
+        "type": _TEXT | {"description": "As content_type"},
         "disposition": {"enum": ["attachment", "inline"]},
         "content_id": _TEXT,
+        "contentId": _TEXT | {"description": "As content_id"},
     },
     "required": ["filename", "content"],
 }
-_ROUTING: dict[str, Any] = {"type": "object", "properties": {"purpose": _TEXT, "server": _TEXT}}
+ROUTING: dict[str, Any] = {
+    "type": "object",
+    "properties": {"purpose": _TEXT, "server": _TEXT, "provider": _TEXT | {"description": "As server"}},
+}
 
 _TAGS: dict[str, Any] = {"type": "array", "items": {"type": "string", "maxLength": TAG_LENGTH}, "maxItems": MOST_TAGS}
 
@@ -56,7 +62,7 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
     "attachments": ({"type": "array", "items": _ATTACHMENT, "maxItems": attachments.MOST}, "Files, in base64"),
     "tags": (_TAGS, "What statistics are kept by"),
     "metadata": ({"type": "object"}, "Comes back with the message and its events"),
-    "routing": (_ROUTING, "The purpose that routing rules match, and the sending server asked for"),
+    "routing": (ROUTING, "The purpose that routing rules match, and the sending server asked for"),
     "template": ({"type": ["string", "integer"]}, "The id or name of the template that gives subject and bodies"),
     "template_id": ({"type": ["string", "integer"]}, "As template"),
     "variables": ({"type": "object"}, "Values for the template, or for placeholders in subject and bodies"),
@@ -75,7 +81,7 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
 def anything(name: str) -> fields.Anything:
     """The field of that name, read as it is."""
     shape, text = SHAPES[name]
-    return fields.Anything(shape=shape, doc=text)
+    return fields.Anything(shape=shape, closed=True, doc=text)
 
 
 OBJECT: dict[str, Any] = {
