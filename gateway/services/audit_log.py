@@ -35,7 +35,8 @@ _BY_SEQ = {"sqlite": "", "mysql": " FORCE INDEX (auditentry_seq)"}
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What entries are asked for; `key` is an id or a prefix, `actor`, `action` and `object` also begin with a `*`
-    at their end, `object` may be an address of a recipient."""
+    at their end, `object` may be an address of a recipient. `workspace` is the account's slug: a caller reads only
+    those of its own."""
 
     key: str = ""
     actor: str = ""
@@ -46,6 +47,7 @@ class Wanted:
     request_id: str = ""
     since_ms: int | None = None
     until_ms: int | None = None
+    workspace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,10 @@ def _check(caller: Caller, wanted: Wanted) -> None:
     for name, value, choices in (("kind", wanted.kind, KINDS), ("result", wanted.result, RESULTS)):
         if value and value not in choices:
             raise errors.Invalid(f"{name} should be one of " + ", ".join(choices), field=name)
+    if wanted.workspace and [(wanted.workspace,)] != db.rows(
+        "SELECT slug FROM account WHERE id = ?", (caller.account_id,)
+    ):
+        raise errors.NotFound("There is no such workspace.", what="workspace")
 
 
 def _page(account_id: int, wanted: Wanted, before: int | None, count: int) -> Page:

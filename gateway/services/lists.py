@@ -110,13 +110,25 @@ def list_(*, caller: Caller, start: int = 0, count: int = MOST_LISTED) -> tuple[
 
 
 def page(
-    *, caller: Caller, count: int, after: int | None = None, kind: ListKind | None = None, name: str = ""
+    *,
+    caller: Caller,
+    count: int,
+    after: int | None = None,
+    kind: ListKind | None = None,
+    name: str = "",
+    source_id: int | None = None,
 ) -> list[MailList]:
-    """Lists and segments whose name has `name` in it, in any case, the oldest first, behind the number `after`."""
+    """Lists and segments whose name has `name` in it, in any case, the oldest first, behind the number `after`.
+
+    `source_id`: only segments of that list.
+    """
     where, params = "account_id = ? AND deleted_ms IS NULL AND id > ?", [caller.account_id, after or 0]
     if kind is not None:
         where += " AND kind = ?"
         params.append(int(kind))
+    if source_id is not None:
+        where += " AND source_id = ?"
+        params.append(source_id)
     limit = "" if name else f" LIMIT {count}"
     rows = db.rows(f"SELECT {_COLUMNS} FROM mail_list WHERE {where} ORDER BY id{limit}", params)
     # Folded here: the two databases do not agree on what the same letters are.

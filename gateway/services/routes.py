@@ -173,7 +173,8 @@ def judge_by(table: Table) -> Judge:
 def full_up(server: Server, until_ms: int, span: int) -> Obstacle:
     limit = dict(server.limits).get(span, 1)
     word = server_usage.SPAN_WORDS[span]
-    return Obstacle(f"it has had its {limit} messages of this {word}", until_ms, 1000 * span, limit)
+    had = "message" if limit == 1 else f"{limit} messages"
+    return Obstacle(f"it has had its {had} of this {word}", until_ms, 1000 * span, limit)
 
 
 def first(basis: str, ordered: Sequence[Server], judge: Judge) -> Choice | None:

@@ -106,14 +106,30 @@ def create(
     return _load("r.id = ?", (rule_id,))[0]
 
 
-def list_(*, caller: Caller, after: int | None = None, count: int = RULES_MOST) -> list[RoutingRule]:
-    """The account's rules, the oldest first, from behind the row `after` on; a key of one domain sees its own too."""
-    where, values = "r.account_id = ? AND r.id > ?", [caller.account_id, after or 0]
+def list_(
+    *,
+    caller: Caller,
+    after: tuple[int, int] | None = None,
+    count: int = RULES_MOST,
+    enabled: bool | None = None,
+    domain_id: int | None = None,
+) -> list[RoutingRule]:
+    """The account's rules in the order in which they are asked, behind a priority and a row.
+
+    A key of one domain sees those of no domain and its own. `domain_id`: only those for mail of that domain alone.
+    """
+    where, values = "r.account_id = ?", [caller.account_id]
+    if after is not None:
+        where, values = f"{where} AND (r.priority > ? OR (r.priority = ? AND r.id > ?))", [*values, after[0], *after]
+    if enabled is not None:
+        where, values = f"{where} AND r.enabled = ?", [*values, enabled]
+    if domain_id is not None:
+        where, values = f"{where} AND r.domain_id = ?", [*values, domain_id]
     if caller.domain_id is not None:
         own = [caller.domain_id, *caller.domain_ids]
         where = f"{where} AND (r.domain_id IS NULL OR r.domain_id IN ({','.join('?' * len(own))}))"
         values += own
-    return _load(f"{where} ORDER BY r.id LIMIT ?", (*values, count))
+    return _load(f"{where} ORDER BY r.priority, r.id LIMIT ?", (*values, count))
 
 
 def find(*, caller: Caller, rule_id: str) -> RoutingRule:

@@ -122,11 +122,16 @@ def create(
     return _load("id = ?", (server_id,))[0]
 
 
-def list_(*, caller: Caller, after: int | None = None, count: int = SERVERS_MOST) -> list[SendingServer]:
-    """The account's servers, the oldest first, from behind the row `after` on."""
-    return _load(
-        "account_id = ? AND deleted_ms IS NULL AND id > ? ORDER BY id LIMIT ?", (caller.account_id, after or 0, count)
-    )
+def list_(
+    *, caller: Caller, after: int | None = None, count: int = SERVERS_MOST, kind: str = "", status: str = ""
+) -> list[SendingServer]:
+    """The account's servers, of one kind or status where it is given, the oldest first, behind the row `after`."""
+    where = "account_id = ? AND deleted_ms IS NULL AND id > ?"
+    values: list[int | str] = [caller.account_id, after or 0]
+    for column, wanted in (("kind", kind), ("status", status)):
+        if wanted:
+            where, values = f"{where} AND {column} = ?", [*values, wanted]
+    return _load(f"{where} ORDER BY id LIMIT ?", (*values, count))
 
 
 def find(*, caller: Caller, server_id: str) -> SendingServer:
@@ -270,11 +275,18 @@ def saw_hook(tx: db.Transaction, server: SendingServer) -> None:
         tx.execute("UPDATE sending_server SET hook_seen_ms = ? WHERE id = ?", (now, server.id))
 
 
-def used(*, caller: Caller, servers: list[SendingServer]) -> dict[int, dict[str, int]]:
-    """How many messages each was given in the current second, minute, hour and day, by the names of the quotas."""
+def used(*, caller: Caller, servers: list[SendingServer]) -> dict[int, dict[str, int | None]]:
+    """How many messages each was given in the current second, minute, hour and day, by the names of the quotas.
+
+    None where there is no quota: nothing is counted for it.
+    """
     counts = server_usage.current([one.id for one in servers])
     return {
-        one.id: {f"per_{word}": counts.get((one.id, span), 0) for span, word in SPAN_WORDS.items()} for one in servers
+        one.id: {
+            name: None if one.quotas[name] is None else counts.get((one.id, span), 0)
+            for span, name in ((span, f"per_{word}") for span, word in SPAN_WORDS.items())
+        }
+        for one in servers
     }
 
 

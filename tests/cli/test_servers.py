@@ -54,7 +54,7 @@ def test_one_is_connected_tried_changed_and_removed(run: Run, tmp_path: Path) ->
         assert (status, tried["ok"]) == (1, False)
         assert "535" in tried["detail"]
     (listed,) = run("list")[1]
-    assert listed["usage"] == {"per_second": 0, "per_minute": 0, "per_hour": 0, "per_day": 0}
+    assert listed["usage"] == {"per_second": None, "per_minute": None, "per_hour": None, "per_day": None}
     assert run("show", "relay")[1]["id"] == made["id"]
     assert run("delete", "relay") == (0, {"id": made["id"], "deleted": True})
     assert run("list")[1] == []

@@ -268,6 +268,7 @@ ROUTES = [
     ("GET", "/v1/sending-domains", None),
     ("GET", "/v1/sending-domains/{dom}", None),
     ("POST", "/v1/sending-domains/{dom}/verify", {}),
+    ("PATCH", "/v1/sending-domains/{dom}", {"track_opens": False}),
     ("DELETE", "/v1/sending-domains/{dom}", None),
     ("GET", "/v1/webhooks/dead-letters", None),
     ("GET", "/v1/webhooks", None),

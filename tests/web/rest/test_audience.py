@@ -81,6 +81,12 @@ def test_lists_and_segments_page_by_page(call: Api, news: str) -> None:
     assert seen == ["News", "Second", "NEWS of old", "Third", "All of news"]
     assert [one["name"] for one in call("GET", "/lists", name="news", kind="list")["data"]] == ["News", "NEWS of old"]
     assert [one["id"] for one in call("GET", "/lists", kind="segment")["data"]] == [segment["id"]]
+    other = call("POST", "/lists", {"name": "Other"})["id"]
+    apart = call("POST", "/segments", {"name": "All of the other", "list_id": other, "conditions": {}})
+    assert [one["id"] for one in call("GET", "/segments", list_id=news)["data"]] == [segment["id"]]
+    assert [one["id"] for one in call("GET", "/segments", list_id=other)["data"]] == [apart["id"]]
+    call("GET", "/segments", list_id="lst_nothing")
+    assert call.status == 404
     call("GET", "/lists", cursor="nonsense")
     assert call.status == 400
     call("GET", "/lists", limit=500)

@@ -102,6 +102,25 @@ class TestServers:
         rest = api("GET", f"/sending-servers?limit=4&cursor={page['next_cursor']}")
         assert [one["provider"] for one in page["data"] + rest["data"]] == list(some)
 
+    def test_some_of_them_by_provider_and_status(self, api: Api) -> None:
+        for name, provider, status in (("a", "mx", "active"), ("b", "capture", "paused"), ("c", "capture", "active")):
+            api("POST", "/sending-servers", {"name": name, "provider": provider, "status": status}, status=201)
+        ses = {"region": "eu-west-1", "credentials": {"access_key_id": "AKIA", "secret_access_key": "s"}}
+        api("POST", "/sending-servers", ses | {"name": "d", "provider": "amazon-ses"}, status=201)
+
+        def listed(query: str) -> list[str]:
+            return [one["name"] for one in api("GET", f"/sending-servers?{query}")["data"]]
+
+        assert listed("provider=capture") == ["b", "c"]
+        assert listed("provider=amazon-ses") == listed("provider=ses") == ["d"]
+        assert listed("status=paused") == listed("status=paused&provider=capture") == ["b"]
+        for query in ("provider=pigeon", "status=gone"):
+            api("GET", f"/sending-servers?{query}", status=400)
+
+    def test_usage_is_told_where_it_is_counted(self, api: Api) -> None:
+        made = api("POST", "/sending-servers", RELAY | {"quotas": {"per_hour": 9}}, status=201)
+        assert made["usage"] == {"per_second": None, "per_minute": None, "per_hour": 0, "per_day": None}
+
     @pytest.mark.parametrize(
         ("body", "field"),
         [
@@ -208,6 +227,25 @@ class TestServers:
 
 
 class TestRules:
+    def test_they_are_listed_as_they_are_asked(self, api: Api, who: cast.Sender) -> None:
+        api("POST", "/sending-servers", RELAY, status=201)
+        for name, priority, more in (
+            ("last", 30, {}), ("second", 10, {"enabled": False}), ("third", 10, {"domain": who.domain.name}),
+            ("first", 0, {}),
+        ):  # fmt: skip
+            body = {"name": name, "priority": priority, "provider": "Relay"} | more
+            api("POST", "/routing/rules", body, status=201)
+        seen, cursor = [], ""
+        while cursor is not None:
+            page = api("GET", f"/routing/rules?limit=1&cursor={cursor}")
+            seen += [one["name"] for one in page["data"]]
+            cursor = page["next_cursor"]
+        assert seen == ["first", "second", "third", "last"]
+        assert [one["name"] for one in api("GET", "/routing/rules?enabled=false")["data"]] == ["second"]
+        assert [one["name"] for one in api("GET", f"/routing/rules?domain={who.domain.name}")["data"]] == ["third"]
+        api("GET", "/routing/rules?domain=elsewhere.test", status=404)
+        api("GET", "/routing/rules?cursor=WzFd", status=400)
+
     def test_one_is_made_shown_changed_and_removed(self, api: Api) -> None:
         server = api("POST", "/sending-servers", RELAY, status=201)
         body = {"name": "Receipts", "priority": 3, "match": {"purpose": "transactional"}, "provider": "Relay"}

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from flask.testing import FlaskClient
 
+import models
 from gateway.services import apis, audit_calls, audit_chain, audit_verify, users
 from models import database as db
 from tests import cast
@@ -83,7 +84,7 @@ def test_an_entry_says_who_with_which_key_from_where(client: FlaskClient, api: A
     assert session["Success"] is False
 
 
-def test_filters_and_pages(api: Api) -> None:
+def test_filters_and_pages(api: Api, who: cast.Sender) -> None:
     for _ in range(3):
         api("GET", "/v1/webhooks")
     api("GET", "/v1/analytics/summary")
@@ -91,6 +92,15 @@ def test_filters_and_pages(api: Api) -> None:
     assert {action for _, action, *_ in calls(api, "action=GET /v1/ana*")} == {"GET /v1/analytics/summary"}
     assert calls(api, "actor=nobody@people.test") == calls(api, "until=2020-01-01") == []
     assert len(calls(api, "result=refused")) == 0
+    assert calls(api, "user=nobody@people.test") == []
+    slug = models.Account.get_by_id(who.owner.account_id).slug
+    mine = f"user={who.owner.email}&workspace={slug}&action=GET /v1/webhooks"
+    assert len(calls(api, mine)) == 3
+    key = next(one["id"] for one in api("GET", "/v1/keys")["data"] if one["prefix"] == api.row.prefix)
+    assert len(calls(api, f"{mine}&key={key}")) == len(calls(api, f"{mine}&key={api.row.prefix}")) == 3
+    for query in ("workspace=elsewhere", "key=key_" + "0" * 26):
+        api("GET", f"/v1/audit-logs?{query}", status=404)
+        api("GET", f"/v1/audit-logs/export?{query}", status=404)
     for query in ("kind=other", "result=maybe", "since=soon", "cursor=x", "limit=0"):
         assert api("GET", f"/v1/audit-logs?{query}", status=400)["code"] == "invalid_parameter"
     api("GET", "/v1/audit-logs/aud_" + "0" * 26, status=404)

@@ -23,7 +23,7 @@ def ask(client: FlaskClient, who: cast.Sender) -> Any:
     own = key_of(who)
 
     def call(method: str, path: str = "", key: str = "", **fields: Any) -> Any:
-        body = {"json": fields} if method == "POST" else {}
+        body = {"json": fields} if method in ("POST", "PATCH") else {"query_string": fields}
         headers = {"Authorization": f"Bearer {key or own}"}
         return client.open(f"/v1/sending-domains{path}", method=method, headers=headers, **body)
 
@@ -48,6 +48,36 @@ def test_from_registration_to_removal(ask: Any, who: cast.Sender) -> None:
     assert len(ask("GET").get_json()["data"]) == 1
 
 
+def test_options_are_changed_one_by_one(ask: Any, who: cast.Sender) -> None:
+    before = ask("GET", "/shop.test").get_json()
+    assert (before["track_opens"], before["require_tls"], before["tracking_host"]) == (True, False, None)
+    changed = ask("PATCH", "/shop.test", track_opens=False, require_tls=True, tracking_host="Track.shop.test")
+    told = before | {"track_opens": False, "require_tls": True, "tracking_host": "track.shop.test"}
+    assert changed.status_code == 200 and changed.get_json() == told == ask("GET", "/shop.test").get_json()
+    assert ask("PATCH", "/shop.test", tracking_host=None).get_json()["tracking_host"] is None
+    assert ask("PATCH", "/shop.test").get_json()["require_tls"] is True
+    moved = ask("PATCH", "/shop.test", return_path="mail.shop.test").get_json()
+    assert (moved["return_path"], moved["status"]) == ("mail.shop.test", "pending")
+    for field, value in (("tracking_host", "no host"), ("return_path", "a.b"), ("track_links", "maybe")):
+        refused = ask("PATCH", "/shop.test", **{field: value})
+        assert (refused.status_code, [one["field"] for one in refused.get_json()["errors"]]) == (400, [field])
+        assert "TrackingDomain" not in refused.get_json()["message"]
+    reading = key_of(who, scopes=["read:sending-domains"])
+    assert ask("PATCH", "/shop.test", reading, track_opens=True).status_code == 403
+
+
+def test_some_by_status_and_name(ask: Any) -> None:
+    ask("POST", domain="acme.test")
+
+    def listed(**query: str) -> list[str]:
+        return [one["domain"] for one in ask("GET", **query).get_json()["data"]]
+
+    assert listed(status="pending") == listed(name="ACME") == ["acme.test"]
+    assert listed(status="verified") == ["shop.test"]
+    assert listed(name=".test", limit="1") == ["shop.test"]
+    assert ask("GET", status="enabled").status_code == 400
+
+
 def test_verification_tells_what_is_there(ask: Any, tmp_path: Path) -> None:
     with DnsServer() as dns:
         use_settings(tmp_path, DNS=dns.address)
@@ -67,7 +97,7 @@ def test_bad_input_and_strangers(ask: Any, who: cast.Sender) -> None:
     for bad in ({}, {"domain": ""}, {"domain": "no domain"}, {"domain": 5}):
         assert ask("POST", **bad).status_code == 400, bad
     stranger = key_of(cast.sender("stranger", "other.test"))
-    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/verify")):
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/verify")):
         for id_ in ("shop.test", "dom_01KPZ3N8V4E0R2Y7T6W9Q5B1CD"):
             answer = ask(method, f"/{id_}{path}", stranger)
             assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")

@@ -177,6 +177,14 @@ def test_the_pages_of_webhooks(api: Api) -> None:
             break
         page = api("GET", f"/v1/webhooks?limit=2&cursor={page['next_cursor']}")
     assert seen == made
+    api("PATCH", f"/v1/webhooks/{made[0]}", {"status": "disabled", "events": ["message.bounced"]})
+    api("PATCH", f"/v1/webhooks/{made[1]}", {"events": ["message.opened"]})
+    by = {query: [one["id"] for one in api("GET", f"/v1/webhooks?{query}")["data"]] for query in (
+        "status=disabled", "status=active", "event=message.bounced", "event=message.opened&limit=1",
+    )}  # fmt: skip
+    assert list(by.values()) == [made[:1], made[1:], [made[0], *made[2:]], [made[1]]]
+    for query in ("status=gone", "event=message.teleported"):
+        api("GET", f"/v1/webhooks?{query}", status=400)
 
 
 def test_both_secrets_sign_while_one_takes_over(api: Api, who: cast.Sender, sink: HttpSink, hands: Hands) -> None:

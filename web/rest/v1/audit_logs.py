@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from gateway import clock
-from gateway.services import audit_files, audit_log
+from gateway.services import api_keys, audit_files, audit_log
 from gateway.services.audit_log import KINDS, RESULTS, Wanted
 from gateway.services.identity import Caller
 from web.rest import fields, paging
@@ -44,8 +44,10 @@ _HEAD = {
 
 
 class _Filters(fields.Params):
-    key = fields.Text(max=32, load_default="", doc="Calls with this key: its id or its prefix")
+    key = fields.Text(max=64, load_default="", doc="With this key: its id or its prefix")
     actor = fields.Text(max=254, load_default="", doc="By this user; a `*` at the end stands for anything")
+    user = fields.Text(max=254, load_default="", doc="As actor")
+    workspace = fields.Text(max=64, load_default="", doc="Of this workspace; a key reads those of its own alone")
     action = fields.Text(max=120, load_default="", doc="`domain.update`, `GET /v1/lists`, or with a `*` at the end")
     object = fields.Text(max=320, load_default="", doc="`webhook:7`, a recipient's address, or with a `*` at the end")
     kind = fields.Text(choices=KINDS, doc="What was called, or what was changed")
@@ -70,7 +72,7 @@ class _Export(_Filters):
 def list_audit_logs(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """A page may be short, or empty, and still have a next one, where little of what was looked at fits."""
     page = audit_log.list_(
-        caller=caller, wanted=_wanted(params), before=paging.last_id(params["cursor"]), count=params["limit"]
+        caller=caller, wanted=_wanted(caller, params), before=paging.last_id(params["cursor"]), count=params["limit"]
     )
     following = page.next_seq
     return {
@@ -87,7 +89,7 @@ def list_audit_logs(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
 def export_audit_logs(caller: Caller, params: dict[str, Any]) -> Response:
     """Sent as it is read, however much it is."""
     kind = params["format"]
-    entries = audit_log.export(caller=caller, wanted=_wanted(params))
+    entries = audit_log.export(caller=caller, wanted=_wanted(caller, params))
     name = f"audit-{clock.rfc3339(clock.now_ms())[:10]}.{kind}"
     body = audit_files.as_csv(entries) if kind == "csv" else audit_files.as_lines(entries)
     return Response(body, mimetype=FORMATS[kind], headers={"Content-Disposition": f'attachment; filename="{name}"'})
@@ -110,10 +112,14 @@ def get_audit_log(caller: Caller, params: dict[str, Any], entry_id: str) -> dict
     return audit_log.find(caller=caller, entry_id=entry_id)
 
 
-def _wanted(params: dict[str, Any]) -> Wanted:
-    names = ("key", "actor", "action", "object", "request_id")
+def _wanted(caller: Caller, params: dict[str, Any]) -> Wanted:
+    names = ("action", "object", "request_id")
+    key = params["key"].strip()
+    if key.startswith(f"{api_keys.PREFIX}_"):
+        key = str(api_keys.find(caller=caller, key_id=key).id)
     return Wanted(
         **{name: params[name].strip() for name in names},
+        key=key, actor=(params["actor"] or params["user"]).strip(), workspace=params["workspace"].strip(),
         kind=params.get("kind", ""), result=params.get("result", ""), since_ms=params.get("since"),
         until_ms=params.get("until"),
     )  # fmt: skip

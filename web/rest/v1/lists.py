@@ -86,10 +86,17 @@ def list_lists(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     return listed(caller, params, _KINDS.get(params.get("kind", "")))
 
 
-def listed(caller: Caller, params: dict[str, Any], kind: ListKind | None) -> dict[str, Any]:
-    """A page of lists, of segments or of both."""
+def listed(
+    caller: Caller, params: dict[str, Any], kind: ListKind | None, source: MailList | None = None
+) -> dict[str, Any]:
+    """A page of lists, of segments, of those of one list, or of all."""
     rows = lists.page(
-        caller=caller, count=params["limit"] + 1, after=paging.last_id(params["cursor"]), kind=kind, name=params["name"]
+        caller=caller,
+        count=params["limit"] + 1,
+        after=paging.last_id(params["cursor"]),
+        kind=kind,
+        name=params["name"],
+        source_id=source.id if source is not None else None,
     )
     shown = dict(zip((one.id for one in rows), show(caller, rows), strict=True))
     return paging.page(rows, params["limit"], lambda one: paging.cursor(one.id), lambda one: shown[one.id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import clock, errors
-from gateway.services import routing_previews, routing_rules, sending_servers, server_kinds
+from gateway.services import domains, routing_previews, routing_rules, sending_servers, server_kinds
 from gateway.services.identity import Caller
 from gateway.services.routing_previews import Preview
 from gateway.services.routing_rules import RoutingRule, Target
@@ -60,6 +60,11 @@ _TARGET = {
 }  # fmt: skip
 
 
+class _Listing(fields.Listing):
+    enabled = fields.Flag(doc="Only those that are asked, or only the others")
+    domain = fields.Text(max=253, load_default="", doc="Only those for mail of this sending domain alone")
+
+
 class _Rule(fields.Params):
     match = fields.Anything(
         shape=_MATCH, doc="Conditions, all of which have to hold; each takes one value or a list of which one is enough"
@@ -93,13 +98,21 @@ class _Preview(fields.Params):
 
 
 @operation(
-    "GET", "/routing/rules", permission="read:routing", summary="List routing rules", params=fields.Listing,
+    "GET", "/routing/rules", permission="read:routing", params=_Listing,
+    summary="List routing rules in the order in which they are asked",
     answer={"data": [EXAMPLE], "has_more": False, "next_cursor": None}, dialects=DIALECTS,
 )  # fmt: skip
 def list_routing_rules(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     limit = params["limit"]
-    rows = routing_rules.list_(caller=caller, after=paging.last_id(params["cursor"]), count=limit + 1)
-    return paging.page(rows, limit, lambda row: paging.cursor(row.id), _shown)
+    priority, row_id = paging.place(params["cursor"], int, int) if params["cursor"] else (None, None)
+    rows = routing_rules.list_(
+        caller=caller,
+        after=None if priority is None or row_id is None else (priority, row_id),
+        count=limit + 1,
+        enabled=params.get("enabled"),
+        domain_id=domains.find_by_name(caller=caller, name=params["domain"]).id if params["domain"] else None,
+    )
+    return paging.page(rows, limit, lambda row: paging.cursor(row.priority, row.id), _shown)
 
 
 @operation(

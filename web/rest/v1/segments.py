@@ -27,6 +27,10 @@ _PREVIEW = {
 }
 
 
+class _List(Listing):
+    list_id = fields.Text(max=64, load_default="", doc="Only segments of this list")
+
+
 class _Add(fields.Params):
     name = fields.Text(max=255, min=1, required=True)
     list_id = fields.Text(max=64, required=True, doc="The mail list that it is a part of")
@@ -54,11 +58,12 @@ class _Try(_Sample):
     several=True,
     of_account=True,
     summary="List segments, the oldest first",
-    params=Listing,
+    params=_List,
     answer={"data": [SEGMENT], "has_more": False, "next_cursor": None},
 )
 def list_segments(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    return listed(caller, params, ListKind.SEGMENT)
+    source = the_list(caller, params["list_id"]) if params["list_id"] else None
+    return listed(caller, params, ListKind.SEGMENT, source)
 
 
 @operation(

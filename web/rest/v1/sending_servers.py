@@ -24,7 +24,7 @@ EXAMPLE: dict[str, Any] = {
     "priority": 10,
     "weight": 70,
     "quotas": {"per_second": 14, "per_minute": None, "per_hour": None, "per_day": 50_000},
-    "usage": {"per_second": 0, "per_minute": 12, "per_hour": 840, "per_day": 9_120},
+    "usage": {"per_second": 0, "per_minute": None, "per_hour": None, "per_day": 9_120},
     "reports": True,
     "hook_url": "https://gateway.example.com/hooks/ses/srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
     "last_event_at": "2026-04-19T10:24:11Z",
@@ -77,13 +77,24 @@ class _Change(_Numbers):
     status = fields.Text(choices=sending_servers.STATUSES, doc="A paused one takes nothing")
 
 
+class _Listing(fields.Listing):
+    provider = fields.Text(choices=(*server_kinds.KINDS, "amazon-ses"), load_default="", doc="Only those of it")
+    status = fields.Text(choices=sending_servers.STATUSES, load_default="", doc="Only those of this status")
+
+
 @operation(
     "GET", "/sending-servers", permission="read:sending-servers", summary="List connected providers and SMTP servers",
-    params=fields.Listing, answer={"data": [EXAMPLE], "has_more": False, "next_cursor": None}, dialects=DIALECTS,
+    params=_Listing, answer={"data": [EXAMPLE], "has_more": False, "next_cursor": None}, dialects=DIALECTS,
 )  # fmt: skip
 def list_sending_servers(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     limit = params["limit"]
-    rows = sending_servers.list_(caller=caller, after=paging.last_id(params["cursor"]), count=limit + 1)
+    rows = sending_servers.list_(
+        caller=caller,
+        after=paging.last_id(params["cursor"]),
+        count=limit + 1,
+        kind=server_kinds.kind_of(params["provider"]) or "",
+        status=params["status"],
+    )
     known = dict(zip((row.id for row in rows), _shown(caller, rows), strict=True))
     return paging.page(rows, limit, lambda row: paging.cursor(row.id), lambda row: known[row.id])
 
@@ -170,7 +181,7 @@ def _shown(caller: Caller, servers: Sequence[SendingServer]) -> list[dict[str, A
     return [_one(server, usage[server.id], table) for server in servers]
 
 
-def _one(server: SendingServer, usage: dict[str, int], table: routing_tables.Table | None) -> dict[str, Any]:
+def _one(server: SendingServer, usage: dict[str, int | None], table: routing_tables.Table | None) -> dict[str, Any]:
     pause = table.broken.get(server.id) if table is not None else None
     if pause is not None and not pause.is_active(clock.now_ms()):
         pause = None

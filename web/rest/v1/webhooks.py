@@ -14,7 +14,9 @@ from web.rest import fields, paging
 from web.rest.v1.operation import Answer, operation
 
 DIALECTS = {"mailersio", "octeth"}
-_EVENTS = ", ".join(dict.fromkeys((*message_events.WORDS, *message_events.NOTICES.values())))
+_TYPES = tuple(dict.fromkeys((*message_events.WORDS, *message_events.NOTICES.values())))
+_EVENTS = ", ".join(_TYPES)
+_ALL = "*"
 EXAMPLE: dict[str, Any] = {
     "id": "whk_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
     "url": "https://example.com/hooks/mail",
@@ -33,7 +35,7 @@ _WITH_SECRET = EXAMPLE | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 
 class _Add(fields.Params):
     url = fields.Text(max=2000, min=1, required=True, doc="Where events are sent: http or https, a public address")
-    events = fields.Words(max=64, most=64, load_default=["*"], doc=f"Of {_EVENTS}; `*` is all of them")
+    events = fields.Words(max=64, most=64, load_default=[_ALL], doc=f"Of {_EVENTS}; `*` is all of them")
     domains = fields.Words(max=253, doc="Only events of these sending domains")
     test_events = fields.Flag(load_default=False, doc="Whether events of test keys are sent too")
 
@@ -56,13 +58,24 @@ class _Test(fields.Params):
     event = fields.Text(max=64, doc="The type of the test event; else the first that it asks for")
 
 
+class _Listing(fields.Listing):
+    status = fields.Text(choices=("active", "disabled"), load_default="", doc="Only those of this status")
+    event = fields.Text(choices=_TYPES, load_default="", doc="Only those that hear of this type of event")
+
+
 @operation(
-    "GET", "/webhooks", permission="read:webhooks", summary="List webhook endpoints", params=fields.Listing,
+    "GET", "/webhooks", permission="read:webhooks", summary="List webhook endpoints", params=_Listing,
     answer={"data": [EXAMPLE], "has_more": False, "next_cursor": None}, dialects=DIALECTS,
 )  # fmt: skip
 def list_webhooks(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     after = paging.last_id(params["cursor"]) or 0
-    rows = [hook for hook in webhooks.list_surface(caller=caller, surface=MAILERSIO) if hook.id > after]
+    rows = [
+        hook
+        for hook in webhooks.list_surface(caller=caller, surface=MAILERSIO)
+        if hook.id > after
+        and params["status"] in ("", hook.status)
+        and (not params["event"] or {params["event"], _ALL} & set(hook.events))
+    ]
     return paging.page(rows, params["limit"], lambda hook: paging.cursor(hook.id), lambda hook: shown(caller, hook))
 
 
