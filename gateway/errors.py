@@ -70,6 +70,11 @@ class NotFound(GatewayError):
     status = 404
     message = "There is no such object."
 
+    def __init__(self, message: str | None = None, **data: object) -> None:
+        if message is None and data.get("what") and type(self).message == NotFound.message:
+            message = f"There is no such {data['what']}."
+        super().__init__(message, **data)
+
 
 class RateLimited(GatewayError):
     """Too many requests; `retry_after` seconds, `attempts` allowed afterwards."""
@@ -301,7 +306,10 @@ class EntryNotFound(NotFound):
 
 
 class InvalidTemplate(Invalid):
-    """A template cannot be read, or its variables make it fail or pass a limit; the message says why."""
+    """A template cannot be read, or its variables make it fail or pass a limit; the message says why.
+
+    `field` is the part of the request that has it, where one has.
+    """
 
     slug = "invalid_template"
     message = "The template cannot be used."

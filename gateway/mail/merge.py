@@ -71,6 +71,15 @@ class Merge:
         """The names that the template reads from outside, sorted."""
         return sorted(self._template.global_variables())
 
+    def unknown_filter(self) -> str:
+        """What is wrong with the first of its filters that there is not; '' for none."""
+        known = self._template.env.filters
+        for name, places in self._template.analyze().filters.items():
+            if name not in known:
+                line = _line(str(self._template), places[0].index)
+                return f"The template cannot be read: line {line}: unknown filter '{name}'."
+        return ""
+
 
 @functools.lru_cache(maxsize=64)
 def compile_(source: str, *, html: bool) -> Merge:

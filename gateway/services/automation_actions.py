@@ -135,7 +135,7 @@ class _Reader:
         except errors.InvalidFields as error:
             self._take(path, error)
         except errors.InvalidTemplate as error:
-            self.fault(path, error.message)
+            self.fault(f"{path}.{error.data['field']}", error.message)
         return {}
 
     def _wait(self, action: Mapping[str, Any], path: str) -> int:

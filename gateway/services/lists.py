@@ -86,15 +86,16 @@ def find(
     kinds: Collection[ListKind] = (ListKind.LIST,),
 ) -> MailList:
     """By number, else by UUID; raises `NotFound`."""
+    noun = "list" if ListKind.LIST in kinds else "segment"
     if list_id is None and uuid is None:
-        raise errors.NotFound(what="list")
+        raise errors.NotFound(what=noun)
     column, value = ("id", list_id) if list_id is not None else ("uuid", uuid.bytes if uuid is not None else b"")
     rows = db.rows(
         f"SELECT {_COLUMNS} FROM mail_list WHERE {column} = ? AND account_id = ? AND deleted_ms IS NULL",
         (value, caller.account_id),
     )
     if not rows or rows[0][2] not in kinds:
-        raise errors.NotFound(what="list")
+        raise errors.NotFound(what=noun)
     return _counted(rows)[0]
 
 

@@ -215,13 +215,15 @@ def render_subject(source: str, variables: Mapping[str, Any]) -> str:
 
 
 def check(subject: str, html: str | None, text: str | None) -> None:
-    """Parse each part that has tags; raises `InvalidTemplate` with the part's name."""
-    for label, source, is_html in (("Subject", subject, False), ("HTML", html, True), ("plain text", text, False)):
+    """Parse each part that has tags, and look for its filters; raises `InvalidTemplate` with the part's name."""
+    for label, field, source in (("Subject", "subject", subject), ("HTML", "html", html), ("plain text", "text", text)):
         if source is not None and merge.has_tags(source):
             try:
-                merge.compile_(source, html=is_html)
+                unknown = merge.compile_(source, html=field == "html").unknown_filter()
             except errors.InvalidTemplate as error:
-                raise errors.InvalidTemplate(f"{label}: {error.message}") from None
+                raise errors.InvalidTemplate(f"{label}: {error.message}", field=field) from None
+            if unknown:
+                raise errors.InvalidTemplate(f"{label}: {unknown}", field=field)
 
 
 def _checked(name: str, subject: str, html: str | None, text: str | None) -> tuple[str, str, str | None, str | None]:
@@ -233,9 +235,11 @@ def _checked(name: str, subject: str, html: str | None, text: str | None) -> tup
     html, text = html or None, text or None
     if html is None and text is None:
         raise errors.NoContent(field="HTMLContent")
-    for part in (html, text):
+    for field, part in (("html", html), ("text", text)):
         if part is not None and len(part) > merge.SOURCE_MOST:
-            raise errors.InvalidTemplate(f"A template has at most {merge.SOURCE_MOST} characters in each part.")
+            raise errors.InvalidTemplate(
+                f"A template has at most {merge.SOURCE_MOST} characters in each part.", field=field
+            )
     check(subject, html, text)
     return name, subject, html, text
 

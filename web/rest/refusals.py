@@ -30,6 +30,13 @@ _NAMES = {
 }
 """What services call as the command API does."""
 
+_FIELDS: dict[type[errors.GatewayError], str] = {
+    errors.InvalidUrl: "url",
+    errors.PrivateUrl: "url",
+    errors.InvalidDomainName: "domain",
+}
+"""What is at fault where a refusal does not say it: each surface calls it so."""
+
 
 def register(blueprint: Blueprint, *, forbidden: tuple[type[errors.GatewayError], ...] = ()) -> None:
     """Render what the surface's operations raise; failures are rendered as everywhere.
@@ -47,12 +54,12 @@ def rendered(error: errors.GatewayError, *, forbidden: tuple[type[errors.Gateway
     if isinstance(error, errors.NotAuthenticated):
         short = INVALID_KEY
     elif isinstance(error, errors.Invalid) and not isinstance(error, forbidden):
-        short, more = VALIDATION, {"errors": _faults(error)}
+        short, more = VALIDATION, {"errors": _faults(error, _words(error))}
     elif isinstance(error, errors.RateLimited):
         headers = rates.headers_of(error)
     elif isinstance(error, (errors.QuotaReached, errors.Unavailable)):
         headers = retry_after(error)
-    content = orjson.dumps(body(short, error.message, error.slug, **more))
+    content = orjson.dumps(body(short, _words(error), error.slug, **more))
     return Response(content, status, headers, mimetype="application/json")
 
 
@@ -70,9 +77,14 @@ def finish(response: Response) -> Response:
     return response
 
 
-def _faults(error: errors.Invalid) -> Any:
+def _words(error: errors.GatewayError) -> str:
+    """Its message, in which a URL goes by the name that it has here."""
+    return error.message.replace("WebhookURL", "url") if type(error) in _FIELDS else error.message
+
+
+def _faults(error: errors.Invalid, text: str) -> Any:
     listed = error.data.get("fields")
     if listed is None:
-        field = str(error.data.get("field") or "")
-        listed = [{"field": _NAMES.get(field, field), "message": error.message}] if field else []
+        field = str(error.data.get("field") or _FIELDS.get(type(error), ""))
+        listed = [{"field": _NAMES.get(field, field), "message": text.removeprefix(f"{field}: ")}] if field else []
     return listed

@@ -66,6 +66,17 @@ def test_a_list_that_cannot_be(call: Api, body: dict[str, Any], field: str) -> N
     assert models.MailList.select().count() == 0
 
 
+def test_what_is_absent_is_called_by_its_name(call: Api, news: str) -> None:
+    for path, noun in (
+        ("/lists/lst_0", "list"), ("/templates/tpl_0", "template"), (f"/lists/{news}/imports/imp_0", "import"),
+        ("/segments/seg_0", "segment"),
+    ):  # fmt: skip
+        assert call("GET", path)["message"] == f"There is no such {noun}."
+    told = call("POST", "/templates", {"name": "N", "subject": "S", "text": "T"})["id"]
+    refused = call("POST", f"/templates/{told}/render", {"variables": [1]})
+    assert refused["errors"] == [{"field": "variables", "message": "Should be an object of names and values."}]
+
+
 def test_lists_and_segments_page_by_page(call: Api, news: str) -> None:
     for name in ("Second", "NEWS of old", "Third"):
         call("POST", "/lists", {"name": name})
@@ -255,12 +266,14 @@ def test_a_template_from_making_to_deleting(call: Api) -> None:
         ({"name": "N", "text": "T"}, "invalid_parameter", "subject"),
         ({"name": "N", "subject": "S"}, "no_content", "html"),
         ({"name": "N", "subject": "S\r\nBcc: a@b.test", "text": "T"}, "invalid_parameter", "subject"),
-        ({"name": "N", "subject": "S", "text": "{{ open"}, "invalid_template", None),
-        ({"name": "N", "subject": "S", "text": "{% for a in b %}"}, "invalid_template", None),
-        ({"name": "N", "subject": "S", "text": "{% include 'passwd' %}"}, "invalid_template", None),
-        ({"name": "N", "subject": "S", "html": "{% if a %}" * 40 + "{% endif %}" * 40}, "invalid_template", None),
-        ({"name": "N", "subject": "S", "text": "{{ a }}" * 5_001}, "invalid_template", None),
-        ({"name": "N", "subject": "S", "text": "x" * 300_000}, "invalid_template", None),
+        ({"name": "N", "subject": "S", "text": "{{ open"}, "invalid_template", "text"),
+        ({"name": "N", "subject": "S", "text": "{% for a in b %}"}, "invalid_template", "text"),
+        ({"name": "N", "subject": "S", "text": "{% include 'passwd' %}"}, "invalid_template", "text"),
+        ({"name": "N", "subject": "S", "html": "{% if a %}" * 40 + "{% endif %}" * 40}, "invalid_template", "html"),
+        ({"name": "N", "subject": "S", "text": "{{ a }}" * 5_001}, "invalid_template", "text"),
+        ({"name": "N", "subject": "S", "text": "x" * 300_000}, "invalid_template", "text"),
+        ({"name": "N", "subject": "Dear {{ name | shout }}", "text": "T"}, "invalid_template", "subject"),
+        ({"name": "N", "subject": "S", "html": "{% if a %}{{ a | shout: 1 }}{% endif %}"}, "invalid_template", "html"),
     ],
     ids=lambda value: str(value)[:50],
 )

@@ -135,7 +135,8 @@ def test_templates_and_segments(world: World) -> None:
 
 def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:
     for changed, status, code, field in (
-        ({"html": "{% for %}"}, 400, "invalid_template", None),
+        ({"html": "{% for %}"}, 400, "invalid_template", "html"),
+        ({"subject": "{{ name | shout }}"}, 400, "invalid_template", "subject"),
         ({"subject": None, "html": None}, 400, "invalid_parameter", "subject"),
         ({"list_id": "lst_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, 400, "invalid_parameter", "list_id"),
         ({"scheduled_at": "2020-01-01T00:00:00Z"}, 400, "invalid_parameter", "scheduled_at"),

@@ -94,8 +94,9 @@ def test_verification_tells_what_is_there(ask: Any, tmp_path: Path) -> None:
 
 
 def test_bad_input_and_strangers(ask: Any, who: cast.Sender) -> None:
-    for bad in ({}, {"domain": ""}, {"domain": "no domain"}, {"domain": 5}):
-        assert ask("POST", **bad).status_code == 400, bad
+    for bad in ({}, {"domain": ""}, {"domain": "no domain"}, {"domain": 5}, {"domain": "com"}):
+        refused = ask("POST", **bad)
+        assert (refused.status_code, [one["field"] for one in refused.get_json()["errors"]]) == (400, ["domain"]), bad
     stranger = key_of(cast.sender("stranger", "other.test"))
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/verify")):
         for id_ in ("shop.test", "dom_01KPZ3N8V4E0R2Y7T6W9Q5B1CD"):
