@@ -43,7 +43,7 @@ def shown(found: Explanation) -> dict[str, Any]:
             "accepted_at": clock.rfc3339(message.created_ms),
             "send_at": _time(message.send_at_ms),
         },
-        "verdicts": [_verdict(one) for one in found.gates],
+        "verdicts": [verdict(one) for one in found.gates],
         "total_deliveries": found.total,
         "states": {state.name.lower(): count for state, count in found.states.items()},
         "deliveries": [_delivery(one) for one in found.fates],
@@ -61,13 +61,14 @@ def _delivery(one: Fate) -> dict[str, Any]:
         "attempt_count": one.attempt_count,
         "next_attempt_at": _time(one.due_ms),
         "expires_at": clock.rfc3339(one.expires_ms),
-        "verdicts": [_verdict(gate) for gate in one.gates],
+        "verdicts": [verdict(gate) for gate in one.gates],
         "attempts": [_attempt(attempt) for attempt in one.attempts],
         "events": [_event(event) for event in one.events],
     }
 
 
-def _verdict(one: Verdict) -> dict[str, Any]:
+def verdict(one: Verdict) -> dict[str, Any]:
+    """A gate's verdict; `until` is null where it holds for good."""
     return {
         "gate": one.gate,
         "decision": one.decision,

@@ -36,6 +36,8 @@ WORDS: dict[str, frozenset[EventKind]] = {
 }
 """The event types with the kinds that each stands for."""
 
+_UNDECIDED = frozenset({"for_each", "by_recipient", "installation", "waits"})
+"""What the route gate decided without saying a way out."""
 _PROVIDERS = {"direct": "mx", "smarthost": "smtp", "smtps": "smtp"}
 _OF_NOTICE = {
     "automation": {
@@ -53,7 +55,7 @@ def shown(row: EventRow, *, workspace: str, provider: str) -> dict[str, Any]:
     """The event without its signature; what the printed form has no place for stands in `data`."""
     message: dict[str, Any] = {
         "id": ids.public_id("msg", row.message_uuid),
-        "provider": provider,
+        "provider": provider or None,
         "from": str((row.headers.get("from") or ["", ""])[1]),
         "to": row.recipient,
         "tags": row.tags,
@@ -120,7 +122,10 @@ def _data(row: EventRow) -> dict[str, Any]:
 
 
 def providers(rows: Iterable[EventRow]) -> Mapping[int, str]:
-    """By event: over which provider its message went, or is to go: of the last attempt, else as it was routed."""
+    """By event: over which provider its message went, or is to go: of the last attempt, else as it was routed.
+
+    '' where each of many recipients has a way of its own, which nobody knows yet.
+    """
     told = {row.id: provider_word(str(row.data["transport"])) for row in rows if row.data.get("transport")}
     left = [row for row in rows if row.id not in told]
     transports = _tried({row.delivery_id for row in left if row.delivery_id is not None})
@@ -150,8 +155,10 @@ def _routed(message_ids: set[int]) -> dict[int, str]:
     for id_, text in db.rows(f"SELECT id, verdicts FROM message WHERE id IN ({marks})", sorted(message_ids)):
         stored = orjson.loads(text) if text else []
         route: dict[str, Any] = next((one for one in stored if one.get("gate") == verdicts.ROUTE), {})
-        way = route if "ways" not in route else (route["ways"] or [{}])[0]
-        found[id_] = str(way.get("provider") or provider_word(str(way.get("decision") or "")))
+        ways: list[dict[str, Any]] = route.get("ways") or [route]
+        decision = str(ways[0].get("decision") or "")
+        word = next((str(way["provider"]) for way in ways if way.get("provider")), "")
+        found[id_] = word or ("" if decision in _UNDECIDED else provider_word(decision))
     return found
 
 

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -22,7 +23,7 @@ import certifi
 import idna
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 
 from gateway import clock
 from gateway.config import Networks
@@ -273,6 +274,15 @@ def reason(error: Exception) -> str:
         return "connecting took too long"
     if isinstance(error, SSLError):
         return f"TLS failed: {error}"
+    if isinstance(error, ReadTimeoutError):
+        return "no answer in time"
+    cause = next((one for one in error.args if isinstance(one, Exception)), error)
+    if isinstance(cause, RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(cause, HTTPException):
+        return "the answer is no HTTP"
+    if isinstance(cause, OSError):
+        return f"the connection broke: {cause.strerror or cause}"
     return f"{type(error).__name__}: {error}"
 
 

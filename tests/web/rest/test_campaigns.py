@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 import models
 from gateway import clock
 from gateway.services import (
+    analytics_events,
     apis,
     campaign_launches,
     contents,
@@ -17,6 +18,7 @@ from gateway.services import (
     expansions,
     lists,
     segments,
+    sending_servers,
     subscribers,
     templates,
 )
@@ -131,6 +133,16 @@ def test_templates_and_segments(world: World) -> None:
         "reader1@friends.test",
         "reader3@friends.test",
     ]
+
+
+def test_its_message_as_a_whole_went_over_no_provider(world: World) -> None:
+    sending_servers.create(
+        caller=world.who.owner, name="relay", kind="smtp", config={"host": "relay.example.net"}, credentials={}
+    )
+    made = world.call("POST", body=world.body(), status=201)
+    world.call("POST", f"/{made['id']}/launch")
+    (event,) = analytics_events.read(caller=world.who.owner, asked=analytics_events.Asked()).events
+    assert (event["type"], event["message"]["provider"]) == ("message.accepted", None)
 
 
 def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:

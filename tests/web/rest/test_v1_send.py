@@ -353,9 +353,12 @@ def test_dry_runs_store_nothing(send: Sending) -> None:
     told = answer.get_json()
     assert (answer.status_code, told["dry_run"], told["decision"]) == (200, True, "accepted")
     assert told["recipients"][0]["recipient"] == "jane@friends.test" and told["verdicts"][0]["gate"] == "auth"
+    until = {one["gate"]: one["until"] for one in told["verdicts"]}
+    assert until["auth"] is None and clock.moment_ms(until["schedule"]) > clock.now_ms() and "T" in until["schedule"]
     suppression_list.add(caller=send.who.owner, addresses=["jane@friends.test"])
     refused = send(**GOOD, dry_run=True).get_json()
     assert (refused["decision"], refused["refusal"]["code"]) == ("refused", "recipient_suppressed")
+    assert refused["refusal"]["status"] == 409 and refused["verdicts"][0]["until"] is None
     assert models.Message.select().count() == 0
 
 
