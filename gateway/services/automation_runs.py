@@ -209,8 +209,10 @@ def trigger(
     """Begin a run for one subscriber now, whatever the trigger is, under a key once; returns once that is durable.
 
     `subscriber` is a subscriber's public id or an address, alone or as `id` or `email` of an object. Raises
-    `AutomationPaused`, `NotAgain`, `SubscriberNotFound`, `InvalidFields`.
+    `AutomationPaused`, `NotAgain`, `SubscriberNotFound`, `InvalidFields`, `NotAllowed` for a test key where the
+    automation is live.
     """
+    caller.must_reach(live=automation.live)
     if automation.state != automations.ACTIVE:
         raise errors.AutomationPaused()
     person = person_of(caller, subscriber, list_id=automation.trigger.get("list_id"))
@@ -248,16 +250,19 @@ def announce(
 ) -> int:
     """An event of the account's own has happened to somebody; how many active automations hear of it.
 
-    They begin behind the answer, under a key once. Raises `InvalidFields`, `SubscriberNotFound`.
+    They begin behind the answer, under a key once; those that are live hear nothing of test keys. Raises
+    `InvalidFields`, `SubscriberNotFound`.
     """
     word = automation_triggers.word_of(event)
     if not word or word in automation_triggers.WORDS:
         raise _invalid("event", "Should be a name of your own, 1 to 64 characters without spaces.")
     person = person_of(caller, subscriber)
     checked = check_data(data)
-    count = sum(1 for one in automations.hearing(caller.account_id) if one.trigger.get("event") == word)
+    hearing = [one for one in automations.hearing(caller.account_id) if caller.live or not one.live]
+    count = sum(1 for one in hearing if one.trigger.get("event") == word)
     if count or asked is not None:
-        row = (caller.account_id, word, person.email, person.list_id, person.subscriber_id, {"data": checked})
+        said = {"data": checked} | automation_signals.origin_of(live=caller.live)
+        row = (caller.account_id, word, person.email, person.list_id, person.subscriber_id, said)
 
         def make(tx: db.Transaction) -> str:
             automation_signals.put(tx, [row] if count else [])
@@ -368,7 +373,8 @@ def _outcomes(run_ids: Sequence[int]) -> dict[int, list[Outcome]]:
 
 
 def cancel(*, caller: Caller, automation: Automation, run_id: str) -> Told:
-    """End a run where it is; raises `RunNotFound`, `RunEnded`."""
+    """End a run where it is; raises `RunNotFound`, `RunEnded`, `NotAllowed` for a test key where it is live."""
+    caller.must_reach(live=automation.live)
     run = find(caller=caller, automation=automation, run_id=run_id).run
     now = clock.now_ms()
 

@@ -109,11 +109,15 @@ def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]], most:
         )
         if row[1] in hearing
     ]
+    parsed = [orjson.loads(row[6]) for row in rows]
+    tests = _tests(tx, {said["message_id"] for said in parsed if "message_id" in said})
     begun: dict[int, tuple[Automation, list[tuple[Person, Mapping[str, Any]]]]] = {}
-    for _, account_id, word, email, list_id, subscriber_id, text in rows:
-        said = orjson.loads(text)
+    for (_, account_id, word, email, list_id, subscriber_id, _), said in zip(rows, parsed, strict=True):
         said["list_id"] = list_id
+        test = said.get("test") or said.get("message_id") in tests
         for automation in hearing[account_id]:
+            if test and automation.live:
+                continue
             # What it sent itself starts it no more.
             if automation.trigger.get("event") != word or said.get("origin") == automation.origin:
                 continue
@@ -129,6 +133,15 @@ def _hear(tx: db.Transaction, hearing: Mapping[int, Sequence[Automation]], most:
     if rows:
         tx.execute(f"DELETE FROM automation_signal WHERE id IN ({','.join('?' * len(rows))})", [row[0] for row in rows])
     return len(rows)
+
+
+def _tests(tx: db.Transaction, message_ids: set[int]) -> set[int]:
+    """Those of the messages that were sent with a test key."""
+    if not message_ids:
+        return set()
+    marks = ",".join("?" * len(message_ids))
+    rows = tx.rows(f"SELECT id FROM message WHERE live = 0 AND id IN ({marks})", sorted(message_ids))
+    return {row_id for (row_id,) in rows}
 
 
 def _data(word: str, said: Mapping[str, Any]) -> dict[str, Any]:

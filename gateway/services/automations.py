@@ -217,7 +217,12 @@ def delete(*, caller: Caller, automation: Automation) -> None:
 
 
 def _change(tx: db.Transaction, caller: Caller | None, automation: Automation, action: str, **values: Any) -> None:
-    """The one writer of what people change of an automation; a worker looks at an active one at once."""
+    """The one writer of what people change of an automation; a worker looks at an active one at once.
+
+    Raises `AutomationNotFound`, and `NotAllowed` for a test key where it is live.
+    """
+    if caller is not None:
+        caller.must_reach(live=automation.live)
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     found = tx.rows(f"SELECT state FROM automation WHERE id = ? AND deleted_ms IS NULL{lock}", (automation.id,))
     if not found:

@@ -215,6 +215,7 @@ def pause(*, caller: Caller, campaign: Campaign) -> Campaign:
 def resume(*, caller: Caller, campaign: Campaign) -> Campaign:
     """Go on exactly where it was paused; the pause counts for nobody's time to be tried. Raises `CampaignState`."""
     campaign_states.after(campaign.state, campaign_states.RESUME)
+    caller.must_reach(live=campaign.live)
     stood_ms = max(0, clock.now_ms() - (campaign.paused_ms or clock.now_ms()))
     _give_back(campaign, stood_ms)
 
@@ -282,8 +283,11 @@ def delete(*, caller: Caller, campaign: Campaign) -> None:
 def change(tx: db.Transaction, caller: Caller | None, campaign: Campaign, action: str, **values: Any) -> None:
     """The one writer of a campaign's row: the state follows from the table, whatever was read before.
 
-    `caller` None is the gateway itself. Raises `CampaignState`, and `CampaignNotFound` where it was deleted meanwhile.
+    `caller` None is the gateway itself. Raises `CampaignState`, `CampaignNotFound` where it was deleted meanwhile, and
+    `NotAllowed` for a test key where it is live.
     """
+    if caller is not None:
+        caller.must_reach(live=campaign.live)
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     found = tx.rows(f"SELECT state, message_id FROM campaign WHERE id = ? AND deleted_ms IS NULL{lock}", (campaign.id,))
     if not found:

@@ -86,9 +86,11 @@ def _contact(contact: Any, where: str) -> Contact:
 def enrol(*, caller: Caller, sequence_id: str, contacts: Any) -> Enrolled:
     """Enrol people at the first step, which is due at once; whoever is active in it already is left out.
 
-    So is whoever must not be written to. Raises `NotFound`, `SequencePaused`, `Invalid`; nobody is enrolled then.
+    So is whoever must not be written to. Raises `NotFound`, `SequencePaused`, `Invalid`, `NotAllowed` for a test key
+    where the sequence is live; nobody is enrolled then.
     """
     sequence = sequences.find(caller=caller, sequence_id=sequence_id)
+    caller.must_reach(live=sequence.live)
     wanted = check(contacts)
 
     def work(tx: db.Transaction) -> Enrolled:

@@ -80,6 +80,11 @@ class Caller:
         """Whether the key may do this: `read` stands for every `read:…`; a key without scopes may do all."""
         return not self.scopes or permission in self.scopes or permission.partition(":")[0] in self.scopes
 
+    def must_reach(self, *, live: bool) -> None:
+        """Raise `NotAllowed` where a test key would have something live send."""
+        if live and not self.live:
+            raise errors.NotAllowed("A test key changes and begins nothing that is live.")
+
 
 SEVERAL_DOMAINS = -1
 """The `domain_id` of a caller whose key holds for several domains."""

@@ -145,10 +145,14 @@ def statistics(sequence_ids: Series[int]) -> dict[int, Statistics]:
 
 
 def set_status(*, caller: Caller, sequence_id: str, status: str) -> Sequence:
-    """Pause or resume; from the commit of a pause on no step is sent. Raises `NotFound`, `Invalid`, `SequenceEnded`."""
+    """Pause or resume; from the commit of a pause on no step is sent.
+
+    Raises `NotFound`, `Invalid`, `SequenceEnded`, `NotAllowed` for a test key where it is live.
+    """
     if status not in (ACTIVE, PAUSED):
         raise errors.Invalid("status should be paused or active.", field="status")
     found = find(caller=caller, sequence_id=sequence_id)
+    caller.must_reach(live=found.live)
     if status == ACTIVE and not found.address:
         raise errors.MailboxNeeded("The mailbox of the sequence was deleted.", field="status")
 
@@ -185,12 +189,13 @@ def pause(sequence_id: int, cause: str) -> None:
 
 
 def cancel(*, caller: Caller, sequence_id: str) -> int:
-    """End it for good with everybody who is active in it; how many those were. Raises `NotFound`.
+    """End it for good with everybody who is active in it; how many those were. Raises `NotFound`, `NotAllowed`.
 
     Nothing is sent from the first commit on. Whoever is still active when the process is killed is ended by the
     scheduler, which its due time leads there.
     """
     found = find(caller=caller, sequence_id=sequence_id)
+    caller.must_reach(live=found.live)
     now = clock.now_ms()
 
     def work(tx: db.Transaction) -> None:

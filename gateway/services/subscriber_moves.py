@@ -62,8 +62,12 @@ def move(
     status: SubscriberStatus,
     *,
     told: bool = True,
+    live: bool = True,
 ) -> None:
-    """Give one another status, with everything that hangs on it; nothing where they have it, or are removed."""
+    """Give one another status, with everything that hangs on it; nothing where they have it, or are removed.
+
+    Not `live`: a test key does it, so no live automation hears of it.
+    """
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     found = tx.rows(
         "SELECT status, email, address, created_ms FROM subscriber WHERE id = ? AND list_id = ? AND account_id = ?"
@@ -93,7 +97,7 @@ def move(
     word = {_ACTIVE: automation_signals.ADDED, _UNSUBSCRIBED: automation_signals.UNSUBSCRIBED}.get(status)
     if word is not None:
         automation_signals.of_subscribers(
-            tx, word, account_id=account_id, list_id=list_id, people=[(subscriber_id, email)]
+            tx, word, account_id=account_id, list_id=list_id, people=[(subscriber_id, email)], live=live
         )
     kind = {_UNSUBSCRIBED: NoticeKind.SUBSCRIBER_UNSUBSCRIBED}.get(status)
     if before == _PENDING and status is _ACTIVE:

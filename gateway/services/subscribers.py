@@ -303,10 +303,10 @@ def _store(tx: db.Transaction, caller: Caller, list_id: int, rows: Sequence[_Row
     list_counts.change(tx, list_id, counts)
     for row in changed:
         if row.before is not row.status and row.before is not None and row.id is not None:
-            subscriber_moves.move(tx, caller.account_id, list_id, row.id, row.status, told=told)
+            subscriber_moves.move(tx, caller.account_id, list_id, row.id, row.status, told=told, live=caller.live)
     automation_signals.of_subscribers(
         tx, automation_signals.ADDED, account_id=caller.account_id, list_id=list_id,
-        people=[(row.id, row.email) for row in fresh if row.status is _ACTIVE],
+        people=[(row.id, row.email) for row in fresh if row.status is _ACTIVE], live=caller.live,
     )  # fmt: skip
     left = [row for row in fresh if row.status is _UNSUBSCRIBED]
     subscriber_moves.suppress(tx, caller.account_id, list_id, [row.address for row in left])
@@ -346,7 +346,7 @@ def update(
             wished = _wished(status, SubscriberStatus(found[0][0]), confirms)
             if status is _ACTIVE and wished is _PENDING:
                 raise errors.NotConfirmed()
-            subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, wished)
+            subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, wished, live=caller.live)
         tx.execute(
             "UPDATE subscriber SET email = ?, address = ?, fields = ?, updated_ms = ? WHERE id = ?",
             (new.email, new.address, kept, now, subscriber.id),
@@ -366,7 +366,7 @@ def unsubscribe(*, caller: Caller, subscriber: Subscriber) -> Subscriber:
     """From now on nothing that goes to the list comes to them, what waits included; a second call is harmless."""
 
     def work(tx: db.Transaction) -> None:
-        subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, _UNSUBSCRIBED)
+        subscriber_moves.move(tx, caller.account_id, subscriber.list_id, subscriber.id, _UNSUBSCRIBED, live=caller.live)
         _audit(tx, caller, "subscriber.unsubscribe", subscriber)
 
     db.in_transaction(work)

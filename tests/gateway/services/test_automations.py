@@ -190,6 +190,39 @@ def test_events_of_messages_start_where_the_filters_fit() -> None:
     assert (run.run.email, run.run.data["url"]) == ("autumn@friends.test", "https://shop.test/shoes")
 
 
+def test_what_a_test_key_does_starts_nothing_live() -> None:
+    world = World()
+    tester = replace(world.who.caller, live=False)
+    trigger = {"type": "event", "event": "message.delivered"}
+    live = [world.add(trigger=trigger), world.add(), world.add(trigger=trigger | {"event": "subscriber.added"})]
+    given = {"name": "Tried", "trigger": trigger, "actions": [{"type": "exit"}]}
+    tried = automations.add(caller=replace(world.owner, live=False), given=given)
+    messages.accept(tester, cast.draft(to="ann@friends.test"))
+    outcomes.settle([models.Delivery.get().id], DeliveryState.DELIVERED, EventKind.DELIVERED, {})
+    everywhere = replace(world.owner, live=False)
+    assert automation_runs.announce(caller=everywhere, event="signed_up", subscriber="ann@friends.test") == 0
+    subscribers.add(caller=everywhere, list_id=world.news.id, email="ann@friends.test")
+    for refused in (
+        lambda: automation_runs.trigger(caller=everywhere, automation=live[1], subscriber="ann@friends.test"),
+        lambda: automations.pause(caller=everywhere, automation=live[1]),
+        lambda: automations.update(caller=everywhere, automation=live[1], given={"name": "Other"}),
+        lambda: automations.delete(caller=everywhere, automation=live[1]),
+    ):
+        with pytest.raises(errors.NotAllowed):
+            refused()  # type: ignore[no-untyped-call]
+    drain()
+    assert [world.told(one) for one in live] == [[], [], []]
+    assert [told.run.email for told in world.told(tried)] == ["ann@friends.test"]
+    assert models.Message.select().count() == 1
+    messages.accept(world.who.caller, cast.draft(to="bob@friends.test"))
+    outcomes.settle(
+        [row.id for row in models.Delivery.select() if row.rcpt.startswith("bob")],
+        DeliveryState.DELIVERED, EventKind.DELIVERED, {},
+    )  # fmt: skip
+    drain()
+    assert [told.run.email for told in world.told(live[0])] == ["bob@friends.test"]
+
+
 def test_subscribers_who_come_and_go_start_runs() -> None:
     world = World()
     other = lists.add(caller=world.owner, name="Other")
@@ -689,7 +722,7 @@ TIMED = {"type": "time", "list_id": "{list}"}
         ({"actions": [{"type": ["send"]}]}, "actions.0.type"),
         ({"actions": [{"type": {"send": 1}}]}, "actions.0.type"),
         ({"actions": [{"type": "send", "from": "a@shop.test"}]}, "actions.0.subject"),
-        ({"actions": [SEND | {"text": "{% for %}"}]}, "actions.0"),
+        ({"actions": [SEND | {"text": "{% for %}"}]}, "actions.0.text"),
         ({"actions": [{"type": "wait"}]}, "actions.0.duration"),
         ({"actions": [{"type": "wait", "duration": "9999d"}]}, "actions.0.duration"),
         ({"actions": [{"type": "branch", "if": {"sent": "eaten"}, "then": []}]}, "actions.0.if.sent"),

@@ -25,6 +25,7 @@ from gateway.services import (
 from gateway.services.subscribers import New
 from tests import cast
 from tests.web.conftest import app, cheap_passwords, client
+from tests.web.rest.v1_api import Api
 
 __all__ = ["app", "cheap_passwords", "client"]
 
@@ -167,6 +168,23 @@ def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:
     empty = lists.add(caller=world.who.owner, name="Nobody")
     made = world.call("POST", body=world.body(list_id=str(empty.id)), status=201)
     assert world.call("POST", f"/{made['id']}/launch", status=409)["code"] == "audience_empty"
+
+
+def test_a_test_key_has_nothing_live_sent(world: World) -> None:
+    made = world.call("POST", body=world.body(), status=201)
+    path = f"/{made['id']}"
+    tester = {"Authorization": f"Bearer {Api(world.client, world.who, live=False).key}"}
+    later = {"scheduled_at": clock.rfc3339(clock.now_ms() + clock.DAY_MS)}
+    for method, where, body in (
+        ("POST", f"{path}/launch", None), ("POST", f"{path}/launch", later), ("PATCH", path, {"name": "Other"}),
+        ("POST", f"{path}/cancel", None), ("DELETE", path, None),
+    ):  # fmt: skip
+        assert world.call(method, where, body, status=403, key=tester)["code"] == "not_allowed"
+    assert world.call("GET", path, key=tester)["status"] == "draft"
+    assert models.Message.select().count() == 0
+    tried = world.call("POST", body=world.body(), status=201, key=tester)
+    assert tried["test"] is True
+    assert world.call("POST", f"/{tried['id']}/launch", key=tester)["status"] == "sending"
 
 
 def test_only_keys_that_may(world: World) -> None:
