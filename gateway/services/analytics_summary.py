@@ -70,8 +70,10 @@ def of(
 ) -> Summary:
     """The numbers of whole days (UTC), by default of the last 28, and of as many days before.
 
-    Raises `NotFound` (the domain), `Invalid` (a period of more than ten years).
+    Raises `NotFound` (the domain), `Invalid` (a period that ends before it begins, or has more than ten years).
     """
+    if from_ms is not None and clock.day_number(from_ms) > clock.day_number(to_ms or clock.now_ms()):
+        raise errors.Invalid("until should not be before since.", field="until" if to_ms else "since")
     if from_ms is not None and (to_ms or clock.now_ms()) - from_ms > 3650 * clock.DAY_MS:
         raise errors.Invalid("since and until should be at most ten years apart.", field="since")
     days = statistics.period(from_ms, to_ms)

@@ -244,7 +244,7 @@ def _json(lines: _Lines, mapping: Mapping_) -> Iterator[Row]:
             item = orjson.loads(text.encode("utf-8", "surrogateescape"))
         except orjson.JSONDecodeError as error:
             reason = _NOT_UTF8 if _unfit(text) == _NOT_UTF8 else f"is not JSON: {error}"[:255]
-            row.faults.append(Fault("", shown(text), reason))
+            row.faults.append(Fault("", shown(text.rstrip("\r\n")), reason))
             yield row
             continue
         _read(row, item, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from gateway.services import account_options, domains, identity, users
 from models import Account, ApiKey
 from models import database as db
 from tests.cast import signing_keys
-from tests.conftest import use_settings
+from tests.conftest import ROOT, use_settings
 
 Run = Callable[..., Any]
 
@@ -164,6 +165,10 @@ def test_key_add(ask: Run, run: Run) -> None:
     row = ApiKey.get_by_id(test["id"])
     assert (row.live, json.loads(row.scopes), row.surface) == (False, ["read:events", "send"], "mailersio")
     assert ask("key", "add", "--user", "jane@example.com", "--value", "their-own-key-1")["key"] == "their-own-key-1"
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("KEY=$("))
+    _, out, _ = run("key", "add", "--user", "jane@example.com", "--value", "their-own-key-2", "--json")
+    reading = ["sh", "-c", line.partition(" | ")[2].removesuffix(")")]
+    assert subprocess.run(reading, input=out, capture_output=True, text=True, check=True).stdout == "their-own-key-2\n"
     assert identity.authenticate(api_key="their-own-key-1")
     assert refused(run, "key", "add", "--user", "jane@example.com", "--value", "their-own-key-1")[0] == 1
     assert refused(run, "key", "add", "--user", "jane@example.com", "--domain", "other.example") == (1, "not_found")

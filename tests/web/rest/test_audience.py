@@ -119,6 +119,7 @@ def test_one_subscriber_is_added_then_updated(call: Api, news: str) -> None:
     assert (changed["email"], changed["fields"]["age"]) == (JOE, 4)
     assert call("GET", f"/lists/{news}")["subscribers"] == {"active": 1, "unsubscribed": 0, "pending": 0}
     assert call("POST", path, {"email": "nobody"})["code"] == "invalid_address"
+    assert call("POST", path, {})["errors"] == [{"field": "email", "message": "The 'email' field is required."}]
     assert call.status == 400
     assert call("POST", path, {"email": JANE, "status": "dead"})["errors"][0]["field"] == "status"
     assert call("POST", path, {"email": JANE, "fields": [1]})["errors"][0]["field"] == "fields"
@@ -320,11 +321,16 @@ def test_suppressions_of_each_scope(call: Api, news: str) -> None:
     assert (of_list["scope"], of_list["list_id"]) == ("list", news)
     assert [row["id"] for row in call("GET", "/suppressions")["data"]] == [of_list["id"], domain["id"], one["id"]]
     for query, wanted in (
-        ({"scope": "account"}, one), ({"scope": "domain"}, domain), ({"list_id": news}, of_list),
+        ({"scope": "account"}, one), ({"scope": "global"}, one), ({"scope": "workspace"}, one),
+        ({"scope": "domain"}, domain), ({"list_id": news}, of_list),
         ({"domain": "shop.test"}, domain), ({"reason": "complaint"}, of_list), ({"reason": "spam"}, of_list),
     ):  # fmt: skip
         assert [row["id"] for row in call("GET", "/suppressions", email=JANE, **query)["data"]] == [wanted["id"]], query
     assert call("GET", "/suppressions", since="2999-01-01")["data"] == []
+    assert call("POST", "/suppressions", {"email": JANE, "scope": "global"})["id"] == one["id"]
+    assert call("GET", f"/suppressions/{JANE}")["id"] == of_list["id"]
+    call("GET", "/suppressions/joan@friends.test")
+    assert call.status == 404
     first = call("GET", "/suppressions", limit=2)
     rest = call("GET", "/suppressions", limit=2, cursor=first["next_cursor"])
     assert (len(first["data"]), [row["id"] for row in rest["data"]], rest["has_more"]) == (2, [one["id"]], False)

@@ -133,6 +133,13 @@ def test_a_file_that_cannot_be(call: Api, path: str, data: bytes, kind: str, que
     assert models.ListImport.select().count() == models.ListImportPart.select().count() == 0
 
 
+def test_a_line_that_is_no_json_is_told_without_its_end(call: Api, path: str) -> None:
+    made = call.send(path, b'{"email": "jane@x.test"}\r\nno json\r\n', "application/x-ndjson")
+    list_imports.drain(10)
+    told = list(csv.DictReader(io.StringIO(call.fetch(f"{path}/{made['id']}/errors").get_data(as_text=True))))
+    assert [(row["line"], row["value"]) for row in told] == [("2", "no json")]
+
+
 def test_what_is_no_json_or_no_form_is_refused(call: Api, path: str) -> None:
     assert call.send(path, b"{", "application/json")["code"] == "invalid_json"
     assert call.status == 400

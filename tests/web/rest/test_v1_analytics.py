@@ -178,6 +178,9 @@ def test_the_summary_compares_with_the_days_before(api: Api, who: cast.Sender) -
     assert told["previous"]["change"]["delivered"] == 1.0
     assert told["period"] == {"from": since, "to": since}
     assert api("GET", "/v1/analytics/summary?since=1980-01-01", status=400)["errors"][0]["field"] == "since"
+    assert api("GET", "/v1/analytics/summary?since=2999-01-01", status=400)["errors"][0]["field"] == "since"
+    backwards = f"/v1/analytics/summary?since={since}&until=2020-01-01"
+    assert api("GET", backwards, status=400)["errors"][0]["field"] == "until"
 
 
 def test_scopes_domains_and_other_people(client: FlaskClient, api: Api, world: World) -> None:

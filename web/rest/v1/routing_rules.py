@@ -21,7 +21,7 @@ EXAMPLE: dict[str, Any] = {
     "enabled": True,
     "domain": None,
     "match": {"purpose": ["transactional"]},
-    "provider": "amazon-ses",
+    "provider": "srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
     "servers": [
         {"server": "srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7", "name": "SES Ireland", "priority": 10, "weight": 70},
     ],

@@ -139,7 +139,7 @@ def put_subscribers(caller: Caller, params: dict[str, Any], list_id: str) -> Ans
         return _put_one(caller, params, found.id, ids.public_id("lst", found.uuid))
     items = params["subscribers"]
     if not isinstance(items, list) or not items:
-        raise errors.Invalid("subscribers: Should be a list of objects.", field="subscribers")
+        raise errors.Invalid("subscribers: Should be a list of at least one object.", field="subscribers")
     if len(items) > subscribers.MOST_AT_ONCE:
         raise errors.TooLarge(
             f"At most {subscribers.MOST_AT_ONCE} subscribers are put on a list at once; more are imported.",
@@ -156,6 +156,8 @@ def put_subscribers(caller: Caller, params: dict[str, Any], list_id: str) -> Ans
 
 
 def _put_one(caller: Caller, params: dict[str, Any], number: int, list_id: str) -> Answer:
+    if "email" not in params:
+        raise errors.Invalid(fields.required("email"), field="email")
     (result,) = subscribers.put_many(caller=caller, list_id=number, new=[_new(params)])
     if result.refusal is not None:
         raise result.refusal

@@ -44,12 +44,17 @@ _WORDS = {
 }
 """Other words for reasons, as events and other systems spell them."""
 
+_SCOPES = dict.fromkeys(("global", "workspace"), scoped_suppressions.ACCOUNT) | {
+    word: word for word in scoped_suppressions.SCOPES
+}
+"""What scopes are called; the whole account is also the workspace, and global."""
+
 _REASONS = (*suppressions.REASONS, *_WORDS)
 _KNOWN = frozenset({"email", "reason", "scope", "domain", "list_id", "detail", "expires_at"})
 
 
 class _Where(fields.Params):
-    scope = fields.Text(choices=scoped_suppressions.SCOPES, doc="For whose mail it holds")
+    scope = fields.Text(choices=_SCOPES, doc="For whose mail it holds; `global` and `workspace` are the account")
     domain = fields.Text(max=253, load_default="", doc="The name of a sending domain")
     list_id = fields.Text(max=64, load_default="", doc="The mail list")
 
@@ -209,11 +214,16 @@ def disallow(caller: Caller, params: dict[str, Any], email: str) -> Answer:
     "GET",
     "/suppressions/<suppression_id>",
     permission="read:suppressions",
-    summary="Show a suppression",
+    summary="Show a suppression, or the latest of an address",
     answer=_ONE,
     dialects=_DIALECTS,
 )
 def show_suppression(caller: Caller, params: dict[str, Any], suppression_id: str) -> dict[str, Any]:
+    if "@" in suppression_id:
+        rows = scoped_suppressions.page(caller=caller, count=1, scope=Scope("", "", ""), email=suppression_id.strip())
+        if not rows:
+            raise errors.EntryNotFound(what="address")
+        return _shown(rows[0])
     return _shown(scoped_suppressions.find(caller=caller, suppression_id=ids.number_of("sup", suppression_id) or 0))
 
 
@@ -242,7 +252,7 @@ def _reason(word: str) -> str:
 
 
 def _scope(params: Mapping[str, Any]) -> Scope:
-    return Scope(params.get("scope") or "", params.get("domain") or "", params.get("list_id") or "")
+    return Scope(_SCOPES.get(params.get("scope") or "", ""), params.get("domain") or "", params.get("list_id") or "")
 
 
 def _new(item: Any, defaults: Mapping[str, Any]) -> New:
@@ -254,9 +264,7 @@ def _new(item: Any, defaults: Mapping[str, Any]) -> New:
         said = {name: value for name, value in said.items() if name not in ("scope", "domain", "list_id")}
     said |= {name: value for name, value in item.items() if name in _KNOWN and value is not None}
     texts = {name: said.get(name, "") for name in ("reason", "scope", "domain", "list_id", "detail")}
-    if not all(isinstance(text, str) for text in texts.values()) or (
-        texts["scope"] and texts["scope"] not in scoped_suppressions.SCOPES
-    ):
+    if not all(isinstance(text, str) for text in texts.values()) or (texts["scope"] and texts["scope"] not in _SCOPES):
         return New(None)
     expires = said.get("expires_at")
     if isinstance(expires, str):
