@@ -19,6 +19,9 @@ Main = Callable[[], int]
 
 _HEARD = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _log = logging.getLogger("commandpost.supervisor")
+_GC = (25_000, 20, 20)
+"""New objects, and rounds of the younger, between two collections. At Python's own few, all the messages of a bulk
+request are searched for garbage again and again while it is read."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Supervisor:
         """
         gc.collect()
         gc.freeze()  # what is there now is never collected, so its pages stay shared
+        gc.set_threshold(*_GC)
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
         try:
             self._parts = {name: _Part(name, main, pause=self.pause) for name, main in self.mains.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from models import database as db
 from models.database import Transaction
 
 _STATEMENT_ROWS = 500
+_SQLITE_ROWS = 200  # of one statement: less work for each, and another thread gets its turn seldom, not at every row
+_SQLITE_VALUES = 32_766  # SQLITE_MAX_VARIABLE_NUMBER since SQLite 3.32
 _STATEMENT_BYTES = 4 * 1024 * 1024  # well below the least max_allowed_packet, 16 MB
 _KEEP_FROM = 64  # characters from which a literal is remembered within one call
 
@@ -34,13 +37,9 @@ def insert(
     names = ", ".join(f"{quote}{name}{quote}" for name in (*columns, *(computed or {})))
     more = "".join(f",{expression}" for expression in (computed or {}).values())
     if tx.dialect == "sqlite":
-        verb = "INSERT OR IGNORE" if ignore else "INSERT"
-        marks = ",".join("?" * len(columns))
-        tx.executemany(f"{verb} INTO {table} ({names}) VALUES ({marks}{more})", list(rows))
-        last = int(tx.rows("SELECT last_insert_rowid()")[0][0])
-        return list(range(last - len(rows) + 1, last + 1))
-    verb = "INSERT IGNORE" if ignore else "INSERT"
-    head = f"{verb} INTO {table} ({names}) VALUES "
+        head = f"INSERT {'OR IGNORE ' if ignore else ''}INTO {table} ({names}) VALUES "
+        return _insert_sqlite(tx, head, more, rows)
+    head = f"INSERT {'IGNORE ' if ignore else ''}INTO {table} ({names}) VALUES "
     ids: list[int] = []
     for count, values in _pieces(rows, more):
         first = int(tx.execute_text(head + values).lastrowid or 0)
@@ -49,13 +48,47 @@ def insert(
     return ids
 
 
+def _alike(columns: Sequence[Sequence[Any]]) -> tuple[bool, ...]:
+    """Of each column whether it has one value in all rows: that is bound, or written out, once."""
+    return tuple([column.count(column[0]) == len(column) for column in columns])
+
+
+def _insert_sqlite(tx: Transaction, head: str, more: str, rows: Sequence[Sequence[Any]]) -> list[int]:
+    size = min(_SQLITE_ROWS, _SQLITE_VALUES // len(rows[0]))
+    whole = len(rows) - len(rows) % size
+    if whole:
+        columns = list(zip(*rows, strict=True))
+        alike = _alike(columns)
+        once = [column[0] for column, same in zip(columns, alike, strict=True) if same]
+        others = [column for column, same in zip(columns, alike, strict=True) if not same]
+        sql = head + _values(alike, more, size)
+        for start in range(0, whole, size):
+            some = [column[start : start + size] for column in others]
+            tx.execute(sql, once + list(itertools.chain.from_iterable(zip(*some, strict=True))))
+    if whole < len(rows):
+        tx.executemany(f"{head}({'?,' * (len(rows[0]) - 1)}?{more})", list(rows[whole:]))
+    last = int(tx.rows("SELECT last_insert_rowid()")[0][0])
+    return list(range(last - len(rows) + 1, last + 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _values(alike: Sequence[bool], more: str, size: int) -> str:
+    """The marks of so many rows: the first numbers are of what all have, the others count on from row to row."""
+    once = itertools.count(1)
+    shared = [f"?{next(once)}" if same else "" for same in alike]
+    return ",".join(["(" + ",".join([mark or f"?{next(once)}" for mark in shared]) + more + ")" for _ in range(size)])
+
+
 def _pieces(rows: Sequence[Sequence[Any]], more: str) -> Iterator[tuple[int, str]]:
     """(number of rows, the text of their values), each piece small enough for one statement."""
     known: dict[str, str] = {}
+    columns = list(zip(*rows, strict=True))
+    fixed = [literal(column[0]) if same else None for column, same in zip(columns, _alike(columns), strict=True)]
     texts: list[str] = []
     size = 0
     for row in rows:
-        text = "(" + ",".join([_literal(value, known) for value in row]) + more + ")"
+        text = ",".join([_literal(value, known) if same is None else same for value, same in zip(row, fixed)])  # noqa: B905
+        text = f"({text}{more})"
         # A character has up to four bytes.
         if texts and (len(texts) == _STATEMENT_ROWS or size + 4 * len(text) > _STATEMENT_BYTES):
             yield len(texts), ",".join(texts)

@@ -50,7 +50,7 @@ class Message(Model):
     track_links = pw.BooleanField()
     send_at_ms = pw.BigIntegerField(null=True)
     created_ms = pw.BigIntegerField()
-    verdicts = LongTextField(default="[]")  # JSON list: what each gate decided at accept time
+    verdicts = LongTextField(default="[]")  # what each gate decided at accept time, packed
     origin = pw.CharField(40, null=True)  # what sent it, `cmp:12`: its events are counted for that too
 
     class Meta:

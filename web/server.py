@@ -14,6 +14,7 @@ from gateway.process import die_with_parent
 from gateway.services import audit_calls, audit_chain, hit_spool, pulse, tracking
 from models import database as db
 from web.app import create_app
+from web.worker import loads
 
 GRACE = 8
 """Seconds that requests under way have after SIGTERM."""
@@ -53,6 +54,7 @@ class _Server(BaseApplication):
             "proc_name": "commandpost web",
             "post_fork": _after_fork,
             "post_worker_init": _serving,
+            "child_exit": _gone,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -70,6 +72,10 @@ def _serving(_worker: Any) -> None:
     pulse.start("web")
     hit_spool.look_after(tracking.drain)
     audit_calls.place.look_after(audit_chain.run)
+
+
+def _gone(_server: Any, worker: Any) -> None:
+    loads.forget(worker.age)
 
 
 def main() -> int:

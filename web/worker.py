@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import re
 import socket
 import time
@@ -26,6 +27,10 @@ ANSWER_SECONDS = 30.0
 
 WHOLE = 32 * 1024
 """Bytes of a request that are waited for without a thread; the kernel keeps that much for every connection."""
+
+_PASSES = 10
+_PASS_SECONDS = 0.0002
+"""How often, and for how long, a worker leaves a new connection to another that has fewer."""
 
 _SWEEP_SECONDS = 1.0
 _STOPPING_SECONDS = 2.0
@@ -82,10 +87,32 @@ class _Reader(SocketUnreader):
         return data
 
 
+class _Loads:
+    """How many connections each worker has, in memory that they share: made before the fork."""
+
+    _SLOTS = 64  # more than there are workers; one that is started anew has the next number
+
+    def __init__(self) -> None:
+        self._counts = memoryview(mmap.mmap(-1, 4 * self._SLOTS)).cast("I")
+
+    def tell(self, age: int, connections: int) -> None:
+        self._counts[age % self._SLOTS] = connections + 1
+
+    def forget(self, age: int) -> None:
+        self._counts[age % self._SLOTS] = 0
+
+    def least(self) -> int:
+        return min([count for count in self._counts if count], default=1) - 1
+
+
+loads = _Loads()
+
+
 class PatientWorker(ThreadWorker):
     """Gunicorn's threads behind a gate: requests wait in the poller until they are there.
 
-    What is larger than `WHOLE` is read by threads, but by half of them at most.
+    What is larger than `WHOLE` is read by threads, but by half of them at most. Of several workers the one with
+    the fewest connections takes the next: clients keep theirs, and a few with much to send would share one core.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -94,6 +121,20 @@ class PatientWorker(ThreadWorker):
         self._unfinished = 0
         self._waiting: deque[Any] = deque()
         self._swept = 0.0
+        self._passed = 0
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        loads.tell(self.age, self.nr_conns)
+        super().wait_for_and_dispatch_events(timeout)
+
+    def accept(self, listener: Any) -> None:
+        if self._passed < _PASSES and self.nr_conns > loads.least():
+            self._passed += 1
+            time.sleep(_PASS_SECONDS)
+            return
+        self._passed = 0
+        super().accept(listener)
+        loads.tell(self.age, self.nr_conns)
 
     def enqueue_req(self, conn: Any) -> None:
         """Give the connection to a thread if its request is there, else park it."""

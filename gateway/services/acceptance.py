@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 
+from gateway import ids
 from gateway.mail.draft import Draft, Mailbox
 from gateway.services import lanes, ledger
 from gateway.services.gates import Admitted, Prepared
@@ -17,9 +17,9 @@ from models import many_rows
 from models.vocabulary import DeliveryState, EventKind
 
 _MESSAGE = (
-    "uuid", "account_id", "domain_id", "api_key_id", "smtp_login_id", "stream", "live", "from_addr", "subject",
-    "tags", "headers", "metadata", "size", "track_opens", "track_links", "send_at_ms", "created_ms", "origin",
-    "content_id", "verdicts",
+    "account_id", "domain_id", "api_key_id", "smtp_login_id", "stream", "live", "from_addr", "size", "send_at_ms",
+    "created_ms",
+    "uuid", "subject", "tags", "headers", "metadata", "track_opens", "track_links", "origin", "content_id", "verdicts",
 )  # fmt: skip
 _DELIVERY = (
     "message_id", "account_id", "domain_id", "rcpt", "merge", "state", "fence", "attempts", "lane_id", "due_ms",
@@ -27,6 +27,7 @@ _DELIVERY = (
 )  # fmt: skip
 _CHUNK = 500
 _NO_TAGS = "[]"
+_NOBODY = Admitted()
 
 
 class Entry:
@@ -37,44 +38,51 @@ class Entry:
     """
 
     __slots__ = (
-        "_columns", "admitted", "content_id", "draft", "fact", "gated", "lanes", "recipients", "uuid", "verdicts",
+        "_columns", "admitted", "content_id", "draft", "fact", "gated", "lanes", "raw", "recipients", "verdicts",
     )  # fmt: skip
 
     def __init__(
-        self, uuid: UUID, gated: Prepared, draft: Draft, recipients: list[str], lanes_: Mapping[str, int]
+        self, raw: bytes, gated: Prepared, draft: Draft, recipients: list[str], lanes_: Mapping[str, int]
     ) -> None:
-        """`lanes_` are the lanes by route, as `lanes_of` tells them."""
-        self.uuid, self.gated, self.draft, self.recipients, self.lanes = uuid, gated, draft, recipients, lanes_
-        self.admitted = Admitted()
+        """`raw` are the bytes of its UUID; `lanes_` are the lanes by route, as `lanes_of` tells them."""
+        self.raw, self.gated, self.draft, self.recipients, self.lanes = raw, gated, draft, recipients, lanes_
+        self.admitted = _NOBODY
         self.content_id = 0
         self.verdicts = "[]"
         self.fact = _accepted(gated, draft, recipients)
-        caller, sender = gated.caller, gated.sender
+        if not gated.columns:
+            gated.columns = _alike(gated)
+        sender = gated.sender
         self._columns = (
-            self.uuid.bytes,
-            caller.account_id,
-            sender.id,
-            caller.key_id,
-            draft.smtp_login_id,
-            int(gated.draft.in_stream),  # decided by the gates
-            caller.live,
-            draft.sender.email,
+            *gated.columns,
+            raw,
             draft.subject,
             orjson.dumps(draft.tags).decode() if draft.tags else _NO_TAGS,
             orjson.dumps(headers(draft)).decode(),
             orjson.dumps(draft.metadata).decode() if draft.metadata else None,
-            len(gated.body),
             sender.track_opens if draft.track_opens is None else draft.track_opens,
             sender.track_links if draft.track_links is None else draft.track_links,
-            draft.send_at_ms,
-            gated.now_ms,
             draft.origin,
         )
+
+    @property
+    def message_id(self) -> str:
+        """Its UUID."""
+        return ids.text_of(self.raw)
 
     @property
     def row(self) -> tuple[Any, ...]:
         """Of the table of messages, in the order of its columns here."""
         return (*self._columns, self.content_id, self.verdicts)
+
+
+def _alike(gated: Prepared) -> tuple[Any, ...]:
+    """The first columns of a message: what the gates looked at, and decided, is the same for all that are alike."""
+    caller, draft = gated.caller, gated.draft
+    return (
+        caller.account_id, gated.sender.id, caller.key_id, draft.smtp_login_id, int(draft.in_stream), caller.live,
+        draft.sender.email, len(gated.body), draft.send_at_ms, gated.now_ms,
+    )  # fmt: skip
 
 
 def lanes_of(gated: Prepared) -> dict[str, int]:
@@ -120,30 +128,40 @@ def write(tx: db.Transaction, entries: Sequence[Entry]) -> list[int]:
     """Insert the messages and the deliveries of those to no list; the ids of the messages, in order."""
     message_ids = many_rows.insert(tx, "message", _MESSAGE, [entry.row for entry in entries])
     deliveries: list[tuple[Any, ...]] = []
+    last: Prepared | None = None
+    waiting: tuple[Any, ...] = ()
     for message_id, entry in zip(message_ids, entries, strict=True):
-        if entry.draft.list_id is None:
+        gated = entry.gated
+        if entry.draft.list_id is not None:
+            continue
+        if entry.admitted.suppressed or gated.routes:
             deliveries += _deliveries(message_id, entry)
+            continue
+        if gated is not last:
+            last, waiting = gated, _waiting(gated, entry.lanes[gated.route])
+        sender = gated.sender
+        deliveries += [(message_id, sender.account_id, sender.id, rcpt, *waiting) for rcpt in entry.recipients]
     many_rows.insert(tx, "delivery", _DELIVERY, deliveries)
     return message_ids
 
 
-def _deliveries(message_id: int, entry: Entry) -> list[tuple[Any, ...]]:
-    gated = entry.gated
-    account_id, domain_id, lanes_ = gated.sender.account_id, gated.sender.id, entry.lanes
+def _waiting(gated: Prepared, lane_id: int) -> tuple[Any, ...]:
+    """The columns behind the recipient of a delivery that is to be made."""
     state = int(DeliveryState.HELD if gated.held else DeliveryState.QUEUED)
-    if not entry.admitted.suppressed and not gated.routes:
-        waits = (None, state, 0, 0, lanes_[gated.route], gated.waits_ms, gated.expires_ms)
-        return [(message_id, account_id, domain_id, rcpt, *waits) for rcpt in entry.recipients]
+    return None, state, 0, 0, lane_id, gated.waits_ms, gated.expires_ms
+
+
+def _deliveries(message_id: int, entry: Entry) -> list[tuple[Any, ...]]:
+    """Where some are suppressed, or not all take the same way."""
+    gated, lanes_ = entry.gated, entry.lanes
     blocked = set(entry.admitted.suppressed)
-    live = (message_id, account_id, domain_id)
+    head = (message_id, gated.sender.account_id, gated.sender.id)
     return [
-        (*live, rcpt, None, int(DeliveryState.SUPPRESSED), 0, 0, None, None, gated.expires_ms)
+        (*head, rcpt, None, int(DeliveryState.SUPPRESSED), 0, 0, None, None, gated.expires_ms)
         if rcpt in blocked
-        else (
-            *live, rcpt, None, state, 0, 0, lanes_[gated.route_of(rcpt)], gated.waits_ms, gated.expires_ms,
-        )
+        else (*head, rcpt, *_waiting(gated, lanes_[gated.route_of(rcpt)]))
         for rcpt in entry.recipients
-    ]  # fmt: skip
+    ]
 
 
 def record(tx: db.Transaction, message_ids: Sequence[int], entries: Sequence[Entry]) -> None:
@@ -176,9 +194,10 @@ def _accepted(gated: Prepared, draft: Draft, recipients: list[str]) -> Fact:
     if draft.metadata:
         base["metadata"] = draft.metadata
     rcpt = recipients[0] if len(recipients) == 1 else ""
+    sender = gated.sender
     return Fact(
-        gated.sender.account_id, gated.sender.id, EventKind.ACCEPTED, gated.now_ms, 0,
-        rcpt=rcpt, data=base, tags=draft.tags, origin=draft.origin,
+        sender.account_id, sender.id, EventKind.ACCEPTED, gated.now_ms, 0, None, rcpt,
+        data=base, tags=draft.tags, origin=draft.origin,
     )  # fmt: skip
 
 

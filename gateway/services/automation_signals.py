@@ -58,8 +58,7 @@ def of_facts(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     """Part of `ledger.record`: events about one recipient; an open or click that is a repetition starts nothing."""
     rows = []
     for fact in facts:
-        words = heard(fact.account_id)
-        if not words or fact.kind is EventKind.ACCEPTED or not fact.rcpt or fact.kind.word not in words:
+        if fact.kind is EventKind.ACCEPTED or not fact.rcpt or fact.kind.word not in heard(fact.account_id):
             continue
         if fact.data and fact.data.get("repeat"):
             continue

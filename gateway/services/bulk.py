@@ -6,11 +6,12 @@ down in a few statements and counters once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
-
-import orjson
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from gateway import errors, ids, jobs
 from gateway.mail.draft import Draft
@@ -42,8 +43,7 @@ _AHEAD_BYTES = 6 * 1024 * 1024
 """New bodies that together have more bytes than this are stored in transactions of their own before the messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One message and who sends it: the caller with the domain that its From belongs to."""
 
     caller: Caller
@@ -51,6 +51,18 @@ class Item:
 
 
 Result = Accepted | errors.GatewayError
+
+
+def turn() -> AbstractContextManager[Any]:
+    """Whose turn it is among the threads of this process, to read and `accept` a thousand messages.
+
+    On SQLite one writes at a time, and every statement of it lets another thread run: beside one that reads, it
+    would hold all writers up for several times as long.
+    """
+    return _turn if db.dialect() == "sqlite" else nullcontext()
+
+
+_turn = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,17 @@ def accept(
     """
     if len(items) > MOST:
         raise errors.TooManyAtOnce(f"A request has at most {MOST} messages.", field="messages")
+    with turn():
+        return _accept(caller, items, request, render, also)
+
+
+def _accept(
+    caller: Caller,
+    items: Sequence[Item | Result],
+    request: idempotency.Request | None,
+    render: Callable[[list[Result]], str] | None,
+    also: Callable[[db.Transaction, list[Result]], None] | None,
+) -> list[Result] | Replayed:
     if request is not None and (earlier := idempotency.replay(request)) is not None:
         return Replayed(earlier)
     gates.check_account(caller)
@@ -118,7 +141,8 @@ def accept(
         return [result for result in results if result is not None]
     done = db.in_transaction(work)
     if not isinstance(done, Replayed):
-        key_usage.count_sends(caller.key_id, sum(isinstance(one, Accepted) and not one.replayed for one in done))
+        sent = [one for one in done if one.__class__ is Accepted and not one.replayed]
+        key_usage.count_sends(caller.key_id, len(sent))
     return done
 
 
@@ -137,7 +161,9 @@ def _prepare(caller: Caller, items: Sequence[Item | Result], results: list[Resul
         if not isinstance(item, Item):
             continue
         try:
-            draft = _rendered(item, find)
+            draft = item.draft
+            if draft.template_id is not None or draft.variables or draft.list_id is not None:
+                draft = _rendered(item, find)
             recipients = gates.recipients(draft)
             key = (item.caller.domain_id, draft.own_lane, *gates.shape(draft, len(recipients)))
             bodies = shapes.setdefault(key, {})
@@ -152,7 +178,7 @@ def _prepare(caller: Caller, items: Sequence[Item | Result], results: list[Resul
             # What it names may have changed since; that must not refuse what was accepted.
             asked = idempotency.of_draft(caller.account_id, item.draft)
             earlier = None if asked is None else idempotency.replay(asked)
-            results[index] = refusal if earlier is None else Accepted(earlier, replayed=True)
+            results[index] = refusal if earlier is None else Accepted.earlier(earlier)
             continue
         candidates.append(_Candidate(index, shape, entry, idempotency.of_draft(caller.account_id, draft)))
     return candidates
@@ -162,8 +188,6 @@ def _rendered(item: Item, find: Callable[[int], templates.Template]) -> Draft:
     draft = item.draft
     if draft.list_id is not None:
         raise errors.Invalid("A message to a list is no item of a bulk request.", field="list")
-    if draft.template_id is None and not draft.variables:
-        return draft
     return replace(personal.prepare(item.caller, draft, find), template_id=None, variables={})
 
 
@@ -179,16 +203,16 @@ def _shape(caller: Caller, draft: Draft, like: _Shape | None) -> _Shape:
 
 
 def _entry(shape: _Shape, draft: Draft, recipients: list[str]) -> Entry:
-    uuid = ids.new_uuid()
+    raw = ids.new_bytes()
     if not shape.own_ways:
-        return Entry(uuid, shape.prepared, draft, recipients, shape.lanes)
+        return Entry(raw, shape.prepared, draft, recipients, shape.lanes)
     stream = shape.prepared.draft.in_stream
     own = replace(
-        shape.prepared, uuid=uuid, draft=draft.moved(stream), recipients=recipients, routes={},
+        shape.prepared, uuid=UUID(bytes=raw), draft=draft.moved(stream), recipients=recipients, routes={},
         trail=dict(shape.prepared.trail),
     )  # fmt: skip
     gates.choose_servers(own)
-    return Entry(uuid, own, draft, recipients, acceptance.lanes_of(own))
+    return Entry(raw, own, draft, recipients, acceptance.lanes_of(own))
 
 
 def _store_ahead(candidates: Sequence[_Candidate]) -> None:
@@ -235,10 +259,10 @@ def _store(
     )  # fmt: skip
     row_ids = _write(tx, going, gates.quota(caller, left)) if going else []
     for row_id, one in zip(row_ids, going, strict=True):
-        results[one.index] = Accepted(str(one.entry.uuid), row_id, suppressed=one.entry.admitted.suppressed)
+        results[one.index] = Accepted(one.entry.raw, row_id, False, one.entry.admitted.suppressed)
     for twin, first in twins:
         same = results[first.index]
-        results[twin.index] = Accepted(same.message_id, replayed=True) if isinstance(same, Accepted) else same
+        results[twin.index] = Accepted(same.raw, replayed=True) if isinstance(same, Accepted) else same
     return [result for result in results if result is not None]
 
 
@@ -262,13 +286,13 @@ def _claim(
             results[one.index] = errors.IdempotencyMismatch()
     if not keyed:
         return going, twins
-    asked = [(one.request, str(one.entry.uuid)) for one in keyed.values() if one.request is not None]
+    asked = [(one.request, one.entry.message_id) for one in keyed.values() if one.request is not None]
     decided = idempotency.claim_many(tx, asked, now_ms=_now(candidates))
     for one, answer in zip(keyed.values(), decided, strict=True):
         if answer is None:
             going.append(one)
         else:
-            results[one.index] = answer if isinstance(answer, errors.GatewayError) else Accepted(answer, replayed=True)
+            results[one.index] = answer if isinstance(answer, errors.GatewayError) else Accepted.earlier(answer)
     return sorted(going, key=lambda one: one.index), twins
 
 
@@ -319,7 +343,7 @@ def _write(tx: db.Transaction, going: Sequence[_Candidate], quota: verdicts.Stor
 
 
 def _verdicts(one: _Candidate, quota: verdicts.Stored, told: dict[int, str]) -> str:
-    """The trail as JSON; the same text for all of a shape where nothing was decided about this one alone."""
+    """The trail as it is stored; the same text for all of a shape where nothing was decided about this one alone."""
     alone = one.request is not None or bool(one.entry.admitted.suppressed) or one.shape.own_ways
     if not alone and id(one.shape) in told:
         return told[id(one.shape)]
@@ -329,7 +353,7 @@ def _verdicts(one: _Candidate, quota: verdicts.Stored, told: dict[int, str]) -> 
         verdicts.QUOTA: quota,
         verdicts.SUPPRESSION: gates.suppression(one.entry.draft, one.entry.admitted),
     }
-    text = orjson.dumps(verdicts.ordered(trail)).decode()
+    text = verdicts.pack(trail)
     if not alone:
         told[id(one.shape)] = text
     return text

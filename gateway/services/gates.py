@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 from gateway import clock, config, errors, ids
@@ -59,6 +60,7 @@ class Prepared:
     matching: int | None = None  # of a segment: how many were in it a moment ago
     first: audiences.Reached | None = None  # of a list: the first subscriber who may be written to
     held: str = ""  # why its deliveries wait for a person; of a list they are not made until then
+    columns: tuple[Any, ...] = ()  # what `acceptance` made of it for all messages that are alike
 
     @property
     def waits_ms(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,9 @@ def record(tx: db.Transaction, facts: Sequence[Fact]) -> None:
     ]
     event_ids = _insert_events(tx, rows)
     _tell(tx, facts, event_ids)
-    _count(tx, facts)
-    _count_facets(tx, facts, [row[8] for row in rows])
+    accepted = _accepted(facts)
+    _count(tx, facts, accepted)
+    _count_facets(tx, facts, [row[8] for row in rows], accepted)
     tallies.count(tx, facts)
     automation_signals.of_facts(tx, facts)
 
@@ -116,22 +117,45 @@ def _tell(tx: db.Transaction, facts: Sequence[Fact], event_ids: Sequence[int]) -
     webhook_outbox.put(tx, rows)
 
 
-def _count(tx: db.Transaction, facts: Sequence[Fact]) -> None:
-    alike = Counter((fact.domain_id, fact.kind, clock.day_number(fact.at_ms), tuple(fact.tags)) for fact in facts)
+def _accepted(facts: Sequence[Fact]) -> Counter[tuple[int, int, int, tuple[str, ...]]]:
+    """Messages accepted, by domain, time, recipients and tags: of a thousand in one transaction most are alike."""
+    return Counter(
+        [
+            (fact.domain_id, fact.at_ms, int((fact.data or {}).get("recipients", 1)), tuple(fact.tags))
+            for fact in facts
+            if fact.kind is EventKind.ACCEPTED
+        ]
+    )
+
+
+def _count(
+    tx: db.Transaction, facts: Sequence[Fact], accepted: Mapping[tuple[int, int, int, tuple[str, ...]], int]
+) -> None:
+    alike = Counter(
+        [
+            (fact.domain_id, int(fact.kind), clock.day_number(fact.at_ms), tuple(fact.tags))
+            for fact in facts
+            if fact.kind is not EventKind.ACCEPTED
+        ]
+    )
+    for (domain_id, at_ms, _, tags), n in accepted.items():
+        alike[(domain_id, int(EventKind.ACCEPTED), clock.day_number(at_ms), tags)] += n
     counts: Counter[tuple[Any, ...]] = Counter()
     for (domain_id, kind, day, tags), n in alike.items():
         for tag in _tags(tags):
-            counts[(domain_id, day, int(kind), tag)] += n
+            counts[(domain_id, day, kind, tag)] += n
     roll_ups.add(tx, "counter", ("domain_id", "day", "kind", "tag"), counts)
 
 
-def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence[int | None]) -> None:
+def _count_facets(
+    tx: db.Transaction,
+    facts: Sequence[Fact],
+    reply_ids: Sequence[int | None],
+    accepted: Mapping[tuple[int, int, int, tuple[str, ...]], int],
+) -> None:
     counts: Counter[tuple[Any, ...]] = Counter()
-    accepted: Counter[tuple[Any, ...]] = Counter()
     for fact, reply_id in zip(facts, reply_ids, strict=True):
         if fact.kind is EventKind.ACCEPTED:
-            more = int((fact.data or {}).get("recipients", 1)) - 1
-            accepted[(fact.domain_id, fact.at_ms // clock.HOUR_MS, more, tuple(fact.tags) if more > 0 else ())] += 1
             continue
         day = clock.day_number(fact.at_ms)
         counts[(*_hour(fact.domain_id, fact.at_ms), int(fact.kind))] += 1
@@ -148,14 +172,14 @@ def _count_facets(tx: db.Transaction, facts: Sequence[Fact], reply_ids: Sequence
         for facet, value in values:
             if value:
                 counts[(fact.domain_id, int(facet), day, value[:_TAG_LENGTH], int(fact.kind))] += 1
-    for (domain_id, hour, more, tags), n in accepted.items():
-        at_ms = hour * clock.HOUR_MS
+    for (domain_id, at_ms, recipients, tags), n in accepted.items():
+        more = (recipients - 1) * n
         counts[(*_hour(domain_id, at_ms), int(EventKind.ACCEPTED))] += n
         if more > 0:
-            counts[(*_hour(domain_id, at_ms), BEYOND)] += more * n
-            beyond = (domain_id, int(FacetKind.RECIPIENTS), clock.day_number(at_ms))
+            counts[(*_hour(domain_id, at_ms), BEYOND)] += more
             for tag in _tags(tags):
-                counts[(*beyond, tag, int(EventKind.ACCEPTED))] += more * n
+                beyond = (domain_id, int(FacetKind.RECIPIENTS), clock.day_number(at_ms), tag)
+                counts[(*beyond, int(EventKind.ACCEPTED))] += more
     roll_ups.add(tx, "facet", ("domain_id", "facet", "day", "value", "kind"), counts)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from gateway import errors, ids
+from gateway.services import verdicts
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import Stream
@@ -69,7 +70,7 @@ SELECT = (
 def row(columns: Sequence[Any]) -> MessageRow:
     """The message of a row that `SELECT` gave."""
     id_, uuid, account_id, domain_id, domain, stream, live, from_addr, subject, tags, size, *rest = columns
-    send_at, created, verdicts, origin, headers, metadata = rest
+    send_at, created, decided, origin, headers, metadata = rest
     return MessageRow(
         id=id_,
         uuid=UUID(bytes=bytes(uuid)),
@@ -84,7 +85,7 @@ def row(columns: Sequence[Any]) -> MessageRow:
         size=size,
         send_at_ms=send_at,
         created_ms=created,
-        verdicts=list(orjson.loads(verdicts or "[]")),
+        verdicts=verdicts.unpack(decided),
         origin=origin,
         headers=orjson.loads(headers or "{}"),
         metadata=orjson.loads(metadata) if metadata else None,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import orjson
-
-from gateway import jobs
+from gateway import ids, jobs
 from gateway.mail.draft import Draft
 from gateway.services import (
     acceptance,
@@ -31,10 +29,20 @@ from models.group_commit import in_shared_transaction
 class Accepted:
     """What the sender is told: the message is stored and promised."""
 
-    message_id: str  # UUID
+    raw: bytes  # the 16 bytes of its UUID
     row_id: int | None = None  # None where it is replayed
     replayed: bool = False  # an earlier request with the same idempotency key made it
     suppressed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def earlier(cls, message_id: str) -> Accepted:
+        """What an earlier request with the same idempotency key was told."""
+        return cls(ids.bytes_of(message_id), replayed=True)
+
+    @property
+    def message_id(self) -> str:
+        """Its UUID."""
+        return ids.text_of(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def accept(caller: Caller, draft: Draft) -> Accepted:
     earlier = gates.answered(caller, draft)
     if earlier is not None:
         audit_calls.about(f"message:{earlier}")
-        return Accepted(earlier, replayed=True)
+        return Accepted.earlier(earlier)
     ready = make_ready(caller, draft)
     accepted = in_shared_transaction(lambda tx: store(tx, ready))
     audit_calls.about(f"message:{accepted.message_id}")
@@ -68,7 +76,7 @@ def make_ready(caller: Caller, draft: Draft) -> Ready:
     prepared = gates.prepare(caller, draft, {})
     content = contents.prepare(caller.account_id, prepared.kind, prepared.body)
     lanes = acceptance.lanes_of(prepared)
-    return Ready(Entry(prepared.uuid, prepared, prepared.draft, prepared.recipients, lanes), content)
+    return Ready(Entry(prepared.uuid.bytes, prepared, prepared.draft, prepared.recipients, lanes), content)
 
 
 def store(tx: db.Transaction, ready: Ready) -> Accepted:
@@ -80,9 +88,9 @@ def store(tx: db.Transaction, ready: Ready) -> Accepted:
     prepared, draft = entry.gated, entry.draft
     entry.admitted = admitted = gates.admit(tx, prepared)
     if admitted.earlier is not None:
-        return Accepted(admitted.earlier, replayed=True)
+        return Accepted.earlier(admitted.earlier)
     entry.content_id = contents.store(tx, ready.content)
-    entry.verdicts = orjson.dumps(verdicts.ordered(prepared.trail)).decode()
+    entry.verdicts = verdicts.pack(prepared.trail)
     (message_id,) = acceptance.write(tx, [entry])
     if draft.keep_body_days is not None or draft.keep_metadata_days is not None:
         kept = Retention(draft.keep_body_days, draft.keep_metadata_days)
@@ -90,12 +98,12 @@ def store(tx: db.Transaction, ready: Ready) -> Accepted:
     if draft.list_id is not None:
         _expand(tx, message_id, prepared, entry.lanes[prepared.route], draft.list_id, admitted)
     if prepared.request is not None:
-        idempotency.finish(tx, prepared.request, message_id=message_id, answer=str(entry.uuid))
+        idempotency.finish(tx, prepared.request, message_id=message_id, answer=entry.message_id)
     acceptance.record(tx, [message_id], [entry])
     if prepared.due_ms <= prepared.now_ms and draft.list_id is None:
         tx.after_commit(lambda: jobs.ring(jobs.DELIVER), key=jobs.DELIVER)
-    tx.after_commit(lambda: key_usage.count_sends(prepared.caller.key_id, 1), key=("sent", entry.uuid))
-    return Accepted(str(entry.uuid), message_id, suppressed=admitted.suppressed)
+    tx.after_commit(lambda: key_usage.count_sends(prepared.caller.key_id, 1), key=("sent", entry.message_id))
+    return Accepted(entry.raw, message_id, suppressed=admitted.suppressed)
 
 
 def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> Accepted | None:
@@ -104,7 +112,7 @@ def replay(*, caller: Caller, endpoint: str, key: str, fingerprint: str) -> Acce
     For a door that reads more than the request says: a template that is gone must not refuse what was accepted.
     """
     found = idempotency.replay(idempotency.Request(caller.account_id, endpoint, key, fingerprint))
-    return None if found is None else Accepted(found, replayed=True)
+    return None if found is None else Accepted.earlier(found)
 
 
 def _expand(

@@ -208,7 +208,7 @@ def _send(found: Sequence, caller: Caller, one: _Due) -> int:
     now = clock.now_ms()
     step, wait_ms = sequence_steps.after(found.steps, one.step)
     over = step >= len(found.steps) and not wait_ms
-    thread = [str(uuid) for uuid in (*one.thread, ready.entry.uuid)][-_THREAD_MOST:]
+    thread = [*map(str, one.thread), ready.entry.message_id][-_THREAD_MOST:]
     status = EnrolmentStatus.COMPLETED if over else EnrolmentStatus.ACTIVE
 
     def work(tx: db.Transaction) -> None:

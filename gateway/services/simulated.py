@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway import config
 from gateway.transports.simulator import SUPPRESSED, fate_of
 
@@ -10,6 +12,8 @@ def is_simulated(address: str) -> bool:
     return fate_of(address, config.settings().simulator_domain) is not None
 
 
-def is_suppressed(address: str) -> bool:
-    """Whether it is the one that counts as suppressed for everybody."""
-    return fate_of(address, config.settings().simulator_domain) == SUPPRESSED
+def suppressed(addresses: Iterable[str]) -> list[str]:
+    """Those of the lower-case addresses that count as suppressed for everybody."""
+    domain = config.settings().simulator_domain
+    host = f"@{domain}"
+    return [one for one in addresses if domain and one.endswith(host) and fate_of(one, domain) == SUPPRESSED]

@@ -224,21 +224,17 @@ def check(
     The keys are spelled as they were asked for. Of several rows for one address the one that lasts longest
     answers, then the oldest. `tx` None reads outside a transaction. One query per 500 addresses.
     """
-    spellings: dict[str, list[str]] = {}
-    for address in dict.fromkeys(addresses):
-        spellings.setdefault(normalise(address), []).append(address)
+    spelled = [normalise(address) for address in addresses]
     found: dict[str, Suppressed] = {}
-    for row in _find(tx, account_id, (domain_id, list_scope(list_id)), list(spellings)):
+    for row in _find(tx, account_id, (domain_id, list_scope(list_id)), list(dict.fromkeys(spelled))):
         best = found.get(row.address)
         if best is None or _rank(row) < _rank(best):
             found[row.address] = row
-    blocked = {spelling: row for address, row in found.items() for spelling in spellings[address]}
-    for address in addresses:
-        if simulated.is_suppressed(address):
-            blocked.setdefault(
-                address, Suppressed(address, WHOLE_ACCOUNT, MANUAL, "simulated", None, 0, None, "simulator")
-            )
-    return blocked
+    for address in simulated.suppressed(spelled):
+        found.setdefault(address, Suppressed(address, WHOLE_ACCOUNT, MANUAL, "simulated", None, 0, None, "simulator"))
+    if not found:
+        return {}
+    return {address: found[own] for address, own in zip(addresses, spelled, strict=True) if own in found}
 
 
 def check_list(

@@ -54,3 +54,10 @@ def test_short_ids_name_a_range(value: uuid.UUID) -> None:
 def test_anything_else_is_no_short_id() -> None:
     for text in ("", "g" * 24, "0" * 23, "0" * 25, "0x" + "0" * 22):
         assert ids.range_of_short(text) is None
+
+
+@given(st.uuids())
+def test_bytes_and_texts_are_those_of_the_uuid(value: uuid.UUID) -> None:
+    assert ids.text_of(value.bytes) == str(value)
+    assert ids.bytes_of(str(value)) == value.bytes
+    assert ids.public_of("msg", value.bytes) == ids.public_id("msg", value)

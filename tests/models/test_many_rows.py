@@ -41,6 +41,24 @@ def test_more_rows_than_one_statement_takes_have_ids_in_order() -> None:
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("count", [199, 200, 201, 650])
+def test_columns_that_all_rows_share_are_in_each(count: int) -> None:
+    names = ("kind", "size", "codec", "sha256", "created_ms")
+
+    def put(rows: list[tuple[object, ...]]) -> list[int]:
+        return db.in_transaction(lambda tx: many_rows.insert(tx, "content", names, rows))
+
+    for at, (kind, size) in enumerate([("same", 7), (None, 7), ("same", None), (None, None)]):
+        rows = [(kind or f"p{n}", size or n, bool(n % 2), f"{at}", n or 0) for n in range(count)]
+        ids = put(rows)
+        found = db.rows(f"SELECT id, {', '.join(names)} FROM content WHERE sha256 = '{at}' ORDER BY id")
+        assert found == [(id_, *row) for id_, row in zip(ids, rows, strict=True)]
+    alike = [("a", 1, 0, "twins", 5)] * count
+    put(alike)
+    assert db.rows("SELECT COUNT(*), MIN(size), MAX(size) FROM content WHERE sha256 = 'twins'") == [(count, 1, 1)]
+
+
+@pytest.mark.usefixtures("store")
 def test_large_rows_are_split_into_statements_that_a_server_takes() -> None:
     rows = [(number, 0, b"\xff" * 3_000_000) for number in range(6)]
     db.in_transaction(lambda tx: many_rows.insert(tx, "content_part", ("content_id", "seq", "body"), rows))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 import models
@@ -157,7 +156,7 @@ def test_a_dry_run_decides_as_the_send_does_and_changes_nothing(
             seen["replayed"] = seen.get("replayed", 0) + 1
             continue
         message = models.Message.select().order_by(models.Message.id.desc()).get()
-        assert orjson.loads(message.verdicts) == [one for one in dry.verdicts if one["gate"] != verdicts.SIGNING]
+        assert verdicts.unpack(message.verdicts) == [one for one in dry.verdicts if one["gate"] != verdicts.SIGNING]
         assert dry.transport == "capture"
         if draft.list_id is None:
             suppressed = [one.address for one in dry.recipients if one.suppressed is not None]

@@ -75,12 +75,13 @@ def send_bulk(caller: Caller, params: dict[str, Any]) -> Answer | Response:
         said = orjson.dumps([messages, defaults], option=orjson.OPT_SORT_KEYS)
         asked = idempotency.Request(caller.account_id, ENDPOINT, key, hashlib.sha256(said).hexdigest())
     warnings = _Warnings()
-    items = _items(caller, messages, defaults, warnings)
+    with bulk.turn():
+        items = _items(caller, messages, defaults, warnings)
 
-    def render(results: list[bulk.Result]) -> str:
-        return orjson.dumps(_shown(results, items) | warnings.shown()).decode()
+        def render(results: list[bulk.Result]) -> str:
+            return orjson.dumps(_shown(results, items) | warnings.shown()).decode()
 
-    done = bulk.accept(caller=caller, items=items, request=asked, render=render)
+        done = bulk.accept(caller=caller, items=items, request=asked, render=render)
     if isinstance(done, bulk.Replayed):
         return Response(done.answer, 202, REPLAYED, mimetype="application/json")
     return Answer(_shown(done, items) | warnings.shown())
@@ -99,8 +100,12 @@ def _items(
         if not isinstance(message, Mapping):
             items.append(errors.Invalid("A message should be an object."))
             continue
-        whole = {**defaults, **message} if defaults else message
+        whole = {**defaults, **message}
         try:
+            item = reader.quickly(defaults, message)
+            if item is not None:
+                items.append(item)
+                continue
             read = reader.read(whole)
             if read.campaign:
                 raise errors.Invalid("A campaign is no item of a bulk request.", field="type")
@@ -155,7 +160,7 @@ def _shown(results: list[bulk.Result], items: list[Item | bulk.Result]) -> dict[
         one: dict[str, Any] = {
             "index": index,
             "status": "scheduled" if scheduled else "queued",
-            "id": ids.public_number(PREFIX, int(result.message_id.replace("-", ""), 16)),
+            "id": ids.public_of(PREFIX, result.raw),
         }
         if result.replayed:
             one["replayed"] = True

@@ -15,6 +15,7 @@ from commands.sending.fields import FURTHEST_DAYS, parsed_key
 from gateway import clock, config, errors
 from gateway.mail.draft import PURPOSES, STREAMS, Attachment, Draft, Mailbox
 from gateway.services import personal, senders
+from gateway.services.bulk import Item
 from gateway.services.identity import Caller
 from models.vocabulary import Stream
 from web.rest.v1.sending import parts, people
@@ -33,6 +34,10 @@ KNOWN = frozenset(
 """The fields of one message."""
 
 _PLAIN = frozenset({"from", "to", "subject", "html", "text"})
+_OWN: Mapping[str, Callable[[Any, Faults], Any]] = {
+    "headers": parts.headers, "tags": parts.tags, "metadata": parts.metadata, "variables": parts.variables,
+}  # fmt: skip
+_USUAL = _PLAIN | _OWN.keys() | {"idempotency_key"}
 _NO_PAYLOAD = frozenset({"idempotency_key", "dry_run"})
 TYPES = ("transactional", "campaign")
 _WORD_LENGTH = 64
@@ -84,12 +89,54 @@ class Reader:
         self._clean: set[str] = set()
         self._senders: dict[str, Mailbox] = {}
         self._before: dict[Any, tuple[Any, Any]] = {}
+        self._base: Draft | None = None
+        self._base_of: Mapping[str, Any] | None = None
+
+    def quickly(self, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Item | None:
+        """As `read` of `defaults` with what is a message's `own` over them, but the same defaults are read once.
+
+        None where the message says something unusual, or wrong: `read` has to look at it.
+        """
+        if self._base_of is not defaults:
+            self._base_of, self._base = defaults, self._shared(defaults)
+        if self._base is None or not own.keys() <= _USUAL:
+            return None
+        faults = Faults()
+        whole = {**defaults, **own}
+        get = whole.get
+        sender = self._sender(get("from"), faults)
+        draft = self._base.copy()
+        draft.to = people.read("to", get("to"), self._most["to"], faults)
+        draft.subject = parts.subject(get("subject"), False, faults)
+        draft.html = parts.body("html", get("html"), self._size, faults, self._clean)
+        draft.text = parts.body("text", get("text"), self._size, faults, self._clean)
+        if not own.keys() <= _PLAIN:
+            for name, value in own.items():
+                if name in _OWN:
+                    setattr(draft, name, _OWN[name](value, faults))
+            self._key(whole, draft, faults)
+        if faults.listed or sender is None or not draft.to or (draft.html is None and draft.text is None):
+            return None
+        draft.sender = sender
+        return Item(self._acting(draft), draft)
+
+    def _shared(self, defaults: Mapping[str, Any]) -> Draft | None:
+        """A draft of what all messages share; None where each has to be looked at by itself."""
+        faults = Faults()
+        draft = Draft(None)  # type: ignore[arg-type]
+        if not empty(defaults.get("type")) or not empty(defaults.get("idempotency_key")):
+            return None
+        self._further(defaults, draft, False, faults)
+        template = _template(defaults)
+        if faults.listed or _flag(defaults, "dry_run", faults) or not empty(template):
+            return None
+        return draft
 
     def read(self, params: Mapping[str, Any]) -> Read:
         """As `drafts_of`."""
         faults = Faults()
         get = params.get
-        template = get("template") if get("template_id") is None else get("template_id")
+        template = _template(params)
         templated = not empty(template)
         sender = self._sender(get("from"), faults)
         campaign = _word(params, "type", TYPES, faults) == "campaign"
@@ -246,6 +293,11 @@ def moment(value: Any, *, ms: bool = False) -> int | None:
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
+
+
+def _template(params: Mapping[str, Any]) -> Any:
+    """The id or name of the template asked for, as it was sent."""
+    return params.get("template") if params.get("template_id") is None else params.get("template_id")
 
 
 def _each(boxes: list[Mailbox]) -> list[Mailbox]:
