@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from gateway import clock, ids
 from gateway.services import server_kinds, verdicts
 from gateway.services.event_rows import EventRow
@@ -153,8 +151,7 @@ def _routed(message_ids: set[int]) -> dict[int, str]:
     marks = ", ".join("?" * len(message_ids))
     found: dict[int, str] = {}
     for id_, text in db.rows(f"SELECT id, verdicts FROM message WHERE id IN ({marks})", sorted(message_ids)):
-        stored = orjson.loads(text) if text else []
-        route: dict[str, Any] = next((one for one in stored if one.get("gate") == verdicts.ROUTE), {})
+        route: dict[str, Any] = next((one for one in verdicts.unpack(text) if one.get("gate") == verdicts.ROUTE), {})
         ways: list[dict[str, Any]] = route.get("ways") or [route]
         decision = str(ways[0].get("decision") or "")
         word = next((str(way["provider"]) for way in ways if way.get("provider")), "")

@@ -71,7 +71,6 @@ def test_a_message_is_read_alike_on_both_ways(who: cast.Sender) -> None:
             quick += 1
             read = Reader(who.caller).read({**defaults, **own})
             assert (read.caller, read.drafts, read.campaign, read.dry_run) == (item.caller, [item.draft], False, False)
-            assert not [name for name in read.unknown if name in own]
     assert quick > 500
 
 

@@ -156,6 +156,17 @@ def test_unknown_fields(bulk: Bulk) -> None:
     assert (whole.status_code, whole.get_json()["code"]) == (400, "unknown_field")
 
 
+def test_unknown_names_inside_objects(bulk: Bulk) -> None:
+    jane = {"email": "jane@friends.test", "name": "Jane", "id": 7}
+    items = [GOOD | {"to": jane}, GOOD | {"to": [jane], "metadata": {"any": 1}, "track_opens": True}, GOOD]
+    told = bulk(items, defaults={"routing": {"pool": 1}}).get_json()
+    assert told["accepted"] == 3
+    names = ["defaults.routing.pool", "messages.0.to.id", "messages.1.to.0.id"]
+    assert [one["field"] for one in told["warnings"]] == names
+    strict = bulk(items, key=key_of(bulk.who, strict=True)).get_json()
+    assert [one.get("error", {}).get("field") for one in strict["data"]] == ["to.id", "to.0.id", None]
+
+
 def test_each_item_is_sent_by_the_domain_of_its_from(bulk: Bulk) -> None:
     other = domains.add(caller=bulk.who.owner, name="second.test", trusted=True, dkim=cast.signing_keys())
     senders.forget()

@@ -19,8 +19,8 @@ from gateway.services.messages import Accepted
 from web.rest import fields, idempotent
 from web.rest.v1.operation import Answer, operation
 from web.rest.v1.send import PREFIX, REPLAYED
-from web.rest.v1.sending.reader import KNOWN, SCOPE, Reader
-from web.rest.v1.sending.shapes import OBJECT
+from web.rest.v1.sending.reader import SCOPE, Reader
+from web.rest.v1.sending.shapes import OBJECT, SHAPES
 
 ENDPOINT = "POST /v1/send/bulk"
 _WARNINGS_MOST = 20
@@ -92,7 +92,7 @@ def _items(
 ) -> list[Item | bulk.Result]:
     reader = Reader(caller)
     items: list[Item | bulk.Result] = []
-    unread = [name for name in defaults if name not in KNOWN]
+    unread = _unread(defaults)
     if unread and caller.strict:
         raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=f"defaults.{unread[0]}")
     warnings.add("defaults", unread)
@@ -102,25 +102,38 @@ def _items(
             continue
         whole = {**defaults, **message}
         try:
-            item = reader.quickly(defaults, message)
-            if item is not None:
-                items.append(item)
-                continue
-            read = reader.read(whole)
-            if read.campaign:
-                raise errors.Invalid("A campaign is no item of a bulk request.", field="type")
-            if read.dry_run:
-                raise errors.Invalid("A bulk request has no dry run.", field="dry_run")
-            unknown = [name for name in read.unknown if name in message]
-            if unknown and caller.strict:
-                raise errors.UnknownFields("Unknown fields: " + ", ".join(unknown[:20]), field=unknown[0])
-            warnings.add(f"messages.{index}", unknown)
-            items.append(Item(read.caller, read.drafts[0]))
+            item = reader.quickly(defaults, message) or _thoroughly(reader, whole)
+            unread = _unread(message)
+            if unread:
+                if caller.strict:
+                    raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=unread[0])
+                warnings.add(f"messages.{index}", unread)
+            items.append(item)
         except errors.Unavailable:
             raise
         except errors.GatewayError as refusal:
             items.append(_earlier(caller, reader, whole) or refusal)
     return items
+
+
+def _thoroughly(reader: Reader, message: Mapping[str, Any]) -> Item:
+    read = reader.read(message)
+    if read.campaign:
+        raise errors.Invalid("A campaign is no item of a bulk request.", field="type")
+    if read.dry_run:
+        raise errors.Invalid("A bulk request has no dry run.", field="dry_run")
+    return Item(read.caller, read.drafts[0])
+
+
+def _unread(message: Mapping[str, Any]) -> list[str]:
+    """The names in a message, and inside its objects, that nothing reads."""
+    found: list[str] = []
+    for name, value in message.items():
+        if name not in SHAPES:
+            found.append(name)
+        elif value.__class__ is not str and isinstance(value, dict | list):
+            found += fields.unread(SHAPES[name][0], value, name)
+    return found
 
 
 def _earlier(caller: Caller, reader: Reader, message: Mapping[str, Any]) -> Accepted | None:

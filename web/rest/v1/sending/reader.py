@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -49,14 +49,13 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 class Read:
     """What one message of a request describes: `drafts` are several only for a campaign, and all of one domain.
 
-    `caller` acts for the domain of the From address. `unknown` are names that nothing reads.
+    `caller` acts for the domain of the From address.
     """
 
     caller: Caller
     drafts: list[Draft]
     campaign: bool = False
     dry_run: bool = False
-    unknown: list[str] = field(default_factory=list)
 
 
 def drafts_of(caller: Caller, params: Mapping[str, Any]) -> Read:
@@ -159,9 +158,8 @@ class Reader:
         if templated:
             draft.template_id = self._template(template)
         caller = self._acting(draft)
-        unknown = [] if params.keys() <= KNOWN else [name for name in params if name not in KNOWN]
         drafts = [replace(draft, to=[box]) for box in _each(to)] if campaign else [draft]
-        return Read(caller, drafts, campaign, _flag(params, "dry_run", faults) or False, unknown)
+        return Read(caller, drafts, campaign, _flag(params, "dry_run", faults) or False)
 
     def _further(self, params: Mapping[str, Any], draft: Draft, campaign: bool, faults: Faults) -> None:
         """The fields that most messages do not have."""
