@@ -58,9 +58,7 @@ class _Add(fields.Params):
 
 
 class _Listing(fields.Listing):
-    status = fields.Text(
-        choices=tuple(_WORDS.values()), load_default="", doc="Only those of this status: `verified` ones may send"
-    )
+    status = fields.Text(choices=tuple(_WORDS.values()), doc="Only those of this status: `verified` ones may send")
     name = fields.Text(max=253, load_default="", doc="Only those whose name has this in it")
 
 
@@ -84,11 +82,11 @@ class _Change(fields.Params):
 )  # fmt: skip
 def list_sending_domains(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     after = paging.last_id(params["cursor"]) or 0
-    status, name = params["status"], params["name"].strip().lower()
+    status, name = params.get("status"), params["name"].strip().lower()
     found = [
         domain
         for domain in domains.list_(caller=caller)
-        if domain.id > after and status in ("", _WORDS[domain.status]) and name in domain.name
+        if domain.id > after and status in (None, _WORDS[domain.status]) and name in domain.name
     ][: params["limit"] + 1]
     records = domains.records_of(found)
     return paging.page(

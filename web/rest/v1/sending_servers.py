@@ -78,8 +78,8 @@ class _Change(_Numbers):
 
 
 class _Listing(fields.Listing):
-    provider = fields.Text(choices=(*server_kinds.KINDS, "amazon-ses"), load_default="", doc="Only those of it")
-    status = fields.Text(choices=sending_servers.STATUSES, load_default="", doc="Only those of this status")
+    provider = fields.Text(choices=(*server_kinds.KINDS, "amazon-ses"), doc="Only those of it")
+    status = fields.Text(choices=sending_servers.STATUSES, doc="Only those of this status")
 
 
 @operation(
@@ -92,8 +92,8 @@ def list_sending_servers(caller: Caller, params: dict[str, Any]) -> dict[str, An
         caller=caller,
         after=paging.last_id(params["cursor"]),
         count=limit + 1,
-        kind=server_kinds.kind_of(params["provider"]) or "",
-        status=params["status"],
+        kind=server_kinds.kind_of(params.get("provider", "")) or "",
+        status=params.get("status", ""),
     )
     known = dict(zip((row.id for row in rows), _shown(caller, rows), strict=True))
     return paging.page(rows, limit, lambda row: paging.cursor(row.id), lambda row: known[row.id])

@@ -59,8 +59,8 @@ class _Test(fields.Params):
 
 
 class _Listing(fields.Listing):
-    status = fields.Text(choices=("active", "disabled"), load_default="", doc="Only those of this status")
-    event = fields.Text(choices=_TYPES, load_default="", doc="Only those that hear of this type of event")
+    status = fields.Text(choices=("active", "disabled"), doc="Only those of this status")
+    event = fields.Text(choices=_TYPES, doc="Only those that hear of this type of event")
 
 
 @operation(
@@ -68,13 +68,11 @@ class _Listing(fields.Listing):
     answer={"data": [EXAMPLE], "has_more": False, "next_cursor": None}, dialects=DIALECTS,
 )  # fmt: skip
 def list_webhooks(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    after = paging.last_id(params["cursor"]) or 0
+    after, status, event = paging.last_id(params["cursor"]) or 0, params.get("status"), params.get("event")
     rows = [
         hook
         for hook in webhooks.list_surface(caller=caller, surface=MAILERSIO)
-        if hook.id > after
-        and params["status"] in ("", hook.status)
-        and (not params["event"] or {params["event"], _ALL} & set(hook.events))
+        if hook.id > after and status in (None, hook.status) and (event is None or {event, _ALL} & set(hook.events))
     ]
     return paging.page(rows, params["limit"], lambda hook: paging.cursor(hook.id), lambda hook: shown(caller, hook))
 
