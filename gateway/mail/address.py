@@ -16,10 +16,9 @@ from gateway.mail.draft import Mailbox
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_FAST = re.compile(
-    r"(?=.{3,254}\Z)([A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+(?:\.[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+)*)"
-    rf"@((?:{_LABEL}\.)+(?!..--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}})?)?[A-Za-z])\Z"
-)
+_LOCAL = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+(?:\.[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+)*\Z")
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)((?:{_LABEL}\.)+(?!..--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}})?)?[A-Za-z])\Z")
+_USUAL_NAME = re.compile(r"[ !#-+\-./0-9:=?@A-~]*\Z")
 _CASE_BLIND = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/?^_`{|}~-]+)*\Z")
 _PRINTABLE = re.compile(r"[ -~]*\Z")
@@ -35,16 +34,28 @@ def check(email: str) -> str:
     if not isinstance(email, str):
         raise Invalid("An email address is a text.")
     email = email.strip(" ")
-    found = _FAST.match(email)
-    if found:
-        local, domain = found.groups()
-        if len(local) <= 64 and len(domain) <= 253:
-            if local.lower() in _CASE_BLIND:
-                local = local.lower()
-            return f"{local}@{domain.lower()}"
+    plain = _plain(email)
+    if plain:
+        return plain
     if len(email) > 254:
         raise Invalid("An email address has at most 254 characters.")
     return _checked(email)
+
+
+def _plain(email: str) -> str:
+    """What `check` makes of letters, digits and signs at a domain of ASCII; empty for whatever else it is."""
+    local, _, domain = email.rpartition("@")
+    if len(email) > 254 or not _LOCAL.match(local):
+        return ""
+    domain = _plain_domain(domain)
+    if not domain:
+        return ""
+    return f"{local.lower() if local.lower() in _CASE_BLIND else local}@{domain}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain_domain(domain: str) -> str:
+    return domain.lower() if _DOMAIN.match(domain) else ""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -77,6 +88,17 @@ def parse_mailbox(text: str) -> Mailbox:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1], flags=re.DOTALL)
     return Mailbox(check(email), headers.one_line(name))
+
+
+def usual_mailbox(text: str) -> Mailbox | None:
+    """What `parse_mailbox` makes of `Jane Doe <jane@example.com>` in plain ASCII; None for whatever else it is."""
+    if text[-1:] != ">":
+        return None
+    name, at, email = text[:-1].rpartition("<")
+    if not at or len(name) > _NAME_SIZE or not _USUAL_NAME.match(name) or "  " in name:
+        return None
+    email = _plain(email)
+    return Mailbox(email, name.strip()) if email else None
 
 
 def parse_list(text: str) -> list[Mailbox]:

@@ -192,3 +192,28 @@ def test_a_printed_mailbox_is_one_line(name: str) -> None:
 )
 def test_how_names_are_printed(name: str, printed: str) -> None:
     assert address.format_mailbox(Mailbox("a@example.com", name)) == printed
+
+
+_PARTS = st.sampled_from(
+    ["Jane", " ", "  ", "<", ">", "@", ".", '"', ",", "(", "é", "\t", "a", "friends.test", "X-", "--"]
+)
+
+
+@given(st.lists(_PARTS, max_size=12).map("".join) | st.builds("{} <{}@{}>".format, texts, texts, texts))
+def test_the_usual_mailbox_is_the_parsed_one(text: str) -> None:
+    usual = address.usual_mailbox(text)
+    assert usual is None or usual == address.parse_mailbox(text)
+
+
+def test_what_is_usual() -> None:
+    assert address.usual_mailbox("Jane Doe <jane@Friends.test>") == Mailbox("jane@friends.test", "Jane Doe")
+    assert address.usual_mailbox("<INFO@friends.test>") == Mailbox("info@friends.test")
+    for text in (
+        '"Doe, J" <j@x.test>',
+        "jane@friends.test",
+        "J\u00f6rg <j@x.test>",
+        "J <j@x>",
+        "J <j@x.test",
+        "a, b <c@d.test>",
+    ):
+        assert address.usual_mailbox(text) is None

@@ -19,9 +19,13 @@ _PLAIN = "Should be an address, a text of several, or a list of texts and object
 
 def read(field: str, value: Any, most: int, faults: Faults) -> list[Mailbox]:
     """The mailboxes of a field; more than `most` are not looked at."""
-    if value.__class__ is str and "," not in value and "\n" not in value and ";" not in value:
-        found = _one(field, value, faults) if value.strip() else None
-        return [found] if found is not None else []
+    if value.__class__ is str:
+        usual = address.usual_mailbox(value)
+        if usual is not None:
+            return [usual]
+        if "," not in value and "\n" not in value and ";" not in value:
+            found = _one(field, value, faults) if value.strip() else None
+            return [found] if found is not None else []
     if empty(value):
         return []
     if isinstance(value, str):

@@ -88,36 +88,49 @@ class Reader:
         self._clean: set[str] = set()
         self._senders: dict[str, Mailbox] = {}
         self._before: dict[Any, tuple[Any, Any]] = {}
-        self._base: Draft | None = None
-        self._base_of: Mapping[str, Any] | None = None
+        self._defaults: Mapping[str, Any] | None = None
+        self._made: Callable[[Mailbox, str, str | None, str | None, list[Mailbox]], Draft] | None = None
+        self._plain: dict[tuple[str, ...], bool] = {}
+        self._faults = Faults()
 
     def quickly(self, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> Item | None:
         """As `read` of `defaults` with what is a message's `own` over them, but the same defaults are read once.
 
         None where the message says something unusual, or wrong: `read` has to look at it.
         """
-        if self._base_of is not defaults:
-            self._base_of, self._base = defaults, self._shared(defaults)
-        if self._base is None or not own.keys() <= _USUAL:
+        if self._defaults is not defaults:
+            base = self._shared(defaults)
+            self._defaults, self._made = defaults, None if base is None else base.maker()
+        names = tuple(own)
+        if self._made is None or not self._is_usual(names):
             return None
-        faults = Faults()
+        faults = self._faults
         whole = {**defaults, **own}
         get = whole.get
         sender = self._sender(get("from"), faults)
-        draft = self._base.copy()
-        draft.to = people.read("to", get("to"), self._most["to"], faults)
-        draft.subject = parts.subject(get("subject"), False, faults)
-        draft.html = parts.body("html", get("html"), self._size, faults, self._clean)
-        draft.text = parts.body("text", get("text"), self._size, faults, self._clean)
-        if not own.keys() <= _PLAIN:
+        subject = parts.subject(get("subject"), False, faults)
+        html = parts.body("html", get("html"), self._size, faults, self._clean)
+        text = parts.body("text", get("text"), self._size, faults, self._clean)
+        to = people.read("to", get("to"), self._most["to"], faults)
+        if faults.listed or sender is None or not to or (html is None and text is None):
+            self._faults = Faults()
+            return None
+        draft = self._made(sender, subject, html, text, to)
+        if not self._plain[names]:
             for name, value in own.items():
                 if name in _OWN:
                     setattr(draft, name, _OWN[name](value, faults))
             self._key(whole, draft, faults)
-        if faults.listed or sender is None or not draft.to or (draft.html is None and draft.text is None):
-            return None
-        draft.sender = sender
+            if faults.listed:
+                self._faults = Faults()
+                return None
         return Item(self._acting(draft), draft)
+
+    def _is_usual(self, names: tuple[str, ...]) -> bool:
+        """Whether these are names of `_USUAL`; and whether they are all of `_PLAIN` is kept for the next."""
+        if names not in self._plain and _USUAL.issuperset(names):
+            self._plain[names] = _PLAIN.issuperset(names)
+        return names in self._plain
 
     def _shared(self, defaults: Mapping[str, Any]) -> Draft | None:
         """A draft of what all messages share; None where each has to be looked at by itself."""
