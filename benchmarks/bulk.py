@@ -1,4 +1,7 @@
-"""Bulk accepting: a thousand messages a request, of the service alone in one process and over HTTP."""
+"""Bulk accepting: a thousand messages a request, of the service alone in one process and over HTTP.
+
+The peer takes one message for a thousand recipients in an SMTP transaction, and keeps it in its queue.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import load, world
-from benchmarks.figures import Measured, say
+from benchmarks import load, postfix, sinks, world
+from benchmarks.figures import Measured, ratio, say
 from gateway import config
 from gateway.mail.draft import Draft, Mailbox
 from gateway.services import bulk, domains, identity, schema, users
@@ -75,7 +78,8 @@ def http(folder: Path, requests: int, connections: list[int], **settings: str) -
     installation.cli("migrate")
     world.prepare(installation)
     made = installation.cli("key", "add", "--user", world.EMAIL, "--surface", "mailersio")
-    with world.part(installation, "web", port=installation.http) as pid:
+    why = postfix.missing(signing=False)
+    with sinks.smtp() as sink, world.part(installation, "web", port=installation.http) as pid:
         _http(installation, made["key"], 2, 2, own=False, first=10_000_000)
         for label, own in (("one body for all", False), ("a body for each", True)):
             for n in connections:
@@ -84,11 +88,27 @@ def http(folder: Path, requests: int, connections: list[int], **settings: str) -
                 cpu = len(found.latencies) * SIZE / (world.processor(pid) - before)
                 text = f"{found.rate * SIZE:7.0f}/s   {cpu:7.0f} a second of processor time   {found.line()}"
                 say(f"over HTTP, {label}, {n} connections", text)
+                if not why and not own:
+                    with postfix.Postfix(folder / f"postfix{n}", sink=sink.port, held=True) as other:
+                        _smtp(other.port, 2, 2, first=10_000_000)
+                        theirs = _smtp(other.port, requests, n, first=0)
+                    say("  Postfix, a thousand recipients a transaction", f"{theirs.rate * SIZE:7.0f}/s")
+                    ratio("  ratio, bulk", found.rate, theirs.rate, 5.0)
+    if why:
+        say("no Postfix", why)
 
 
 def _http(installation: Installation, key: str, requests: int, connections: int, *, own: bool, first: int) -> Measured:
     made = [_request(key, first + number * SIZE, own) for number in range(requests)]
     return load.http("127.0.0.1", installation.http, requests=requests, connections=connections, make=made.__getitem__)
+
+
+def _smtp(port: int, transactions: int, connections: int, *, first: int) -> Measured:
+    made = [world.mime(first + number, SIZE) for number in range(transactions)]
+    return load.smtp(
+        "127.0.0.1", port, messages=transactions, connections=connections, mail_from=f"hello@{world.DOMAIN}",
+        make=made.__getitem__,
+    )  # fmt: skip
 
 
 def _request(key: str, first: int, own: bool) -> bytes:

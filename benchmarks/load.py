@@ -6,7 +6,7 @@ import base64
 import selectors
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from benchmarks.figures import Measured
 
@@ -33,10 +33,10 @@ def smtp(
     messages: int,
     connections: int,
     mail_from: str,
-    make: Callable[[int], tuple[str, bytes]],
+    make: Callable[[int], tuple[Sequence[str], bytes]],
     login: tuple[str, str] | None = None,
 ) -> Measured:
-    """Submit messages; `make(n)` gives recipient and content (CRLF lines, dots doubled) of message n."""
+    """Submit messages; `make(n)` gives recipients and content (CRLF lines, dots doubled) of message n."""
 
     def opening() -> Steps:
         yield b"", 1
@@ -49,10 +49,11 @@ def smtp(
         return ""
 
     def exchange(number: int) -> Steps:
-        rcpt, content = make(number)
-        replies = yield f"MAIL FROM:<{mail_from}>\r\nRCPT TO:<{rcpt}>\r\nDATA\r\n".encode(), 3
-        if replies[2][:3] != b"354":
-            return repr(replies)
+        recipients, content = make(number)
+        named = "".join([f"RCPT TO:<{rcpt}>\r\n" for rcpt in recipients])
+        replies = yield f"MAIL FROM:<{mail_from}>\r\n{named}DATA\r\n".encode(), 2 + len(recipients)
+        if replies[-1][:3] != b"354" or any(reply[:3] != b"250" for reply in replies[:-1]):
+            return repr([reply for reply in replies if reply[:3] != b"250"])
         replies = yield content + b".\r\n", 1
         return "" if replies[0][:1] == b"2" else repr(replies[0])
 

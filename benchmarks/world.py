@@ -40,8 +40,8 @@ def request(key: str, n: int) -> bytes:
     return head.encode() + body
 
 
-def mime(n: int) -> tuple[str, bytes]:
-    """Recipient and content of one message over SMTP, as large as those over HTTP."""
+def mime(n: int, recipients: int = 1) -> tuple[list[str], bytes]:
+    """Recipients and content of one message over SMTP, as large as those over HTTP."""
     rcpt = f"r{n}@friends.test"
     html = HTML.replace("order", f"order {n}", 1).replace("\n", "\r\n")
     head = (
@@ -49,7 +49,8 @@ def mime(n: int) -> tuple[str, bytes]:
         f"Date: Sat, 01 Jan 2028 12:00:00 +0000\r\nMessage-ID: <{n}.bench@{DOMAIN}>\r\n"
         "MIME-Version: 1.0\r\nContent-Type: text/html; charset=us-ascii\r\n\r\n"
     )
-    return rcpt, f"{head}{html}\r\n".encode("ascii")
+    others = [f"r{n}.{number}@friends.test" for number in range(1, recipients)]
+    return [rcpt, *others], f"{head}{html}\r\n".encode("ascii")
 
 
 @dataclass(frozen=True)

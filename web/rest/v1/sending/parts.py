@@ -26,6 +26,10 @@ _DISPOSITIONS = {"": False, "attachment": False, "inline": True}
 
 def subject(value: Any, templated: bool, faults: Faults) -> str:
     """One line; a template brings its own."""
+    if value.__class__ is str and len(value) <= SUBJECT_LENGTH and value.isascii() and value.isprintable():
+        found = value.strip()
+        if found:
+            return found
     if empty(value):
         if not templated:
             faults.add("subject", REQUIRED)
