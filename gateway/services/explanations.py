@@ -72,9 +72,11 @@ class Fate:
 
     @property
     def reason(self) -> str:
-        """What the last refusal, gate or person said; empty where nothing stood in the way."""
+        """What holds it back, or the last refusal, gate or person said; empty where nothing stood in the way."""
         if self.state is DeliveryState.DELIVERED:
             return ""
+        if self.waiting:
+            return str(self.waiting.get("cause") or "")
         handed_over = self.state is DeliveryState.HANDED_OVER
         said = [
             event.reason

@@ -91,9 +91,8 @@ def list_(*, caller: Caller, filters: Filters, after_id: int | None = None, coun
     last = page[-1] if more else floor if floor > _first(filters.since_ms) else None
     rows = _load(page)
     counts = message_status.of(page)
-    status = {
-        row.id: message_status.word(counts[row.id], scheduled=(row.send_at_ms or 0) > row.created_ms) for row in rows
-    }
+    now = clock.now_ms()
+    status = {row.id: message_status.word(counts[row.id], scheduled=(row.send_at_ms or 0) > now) for row in rows}
     return Listed(rows, status, last)
 
 
@@ -132,7 +131,7 @@ def _conditions(filters: Filters) -> tuple[str, list[object]]:
         values.append(int(state))
         if state is DeliveryState.QUEUED:
             later = filters.status == message_status.SCHEDULED
-            where += f" AND {'' if later else 'NOT '}(d.attempts = 0 AND d.due_ms > ?)"
+            where += f" AND {'' if later else 'NOT '}(d.attempts = 0 AND COALESCE(m.send_at_ms, 0) > ?)"
             values.append(clock.now_ms())
         where += ")"
     return where, values

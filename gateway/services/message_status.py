@@ -32,7 +32,10 @@ Counts = Mapping[tuple[DeliveryState, bool], int]
 
 
 def word(counts: Counts, *, scheduled: bool = False) -> str:
-    """The word for these deliveries; `scheduled` says it of a message that has none yet."""
+    """The word for these deliveries; `scheduled`: the time of the message is still to come.
+
+    What is held back for another reason, a quota say, waits for its turn whatever time that takes.
+    """
     states = {state for (state, _), n in counts.items() if n}
     if not states:
         return SCHEDULED if scheduled else QUEUED
@@ -41,7 +44,7 @@ def word(counts: Counts, *, scheduled: bool = False) -> str:
             return SENDING
         (state,) = states
         if state is DeliveryState.QUEUED:
-            return SCHEDULED if all(later for (_, later), n in counts.items() if n) else QUEUED
+            return SCHEDULED if scheduled and all(later for (_, later), n in counts.items() if n) else QUEUED
         return state.name.lower()
     sent = states - {DeliveryState.SUPPRESSED} or states
     if len(sent) == 1:

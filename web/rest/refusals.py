@@ -78,7 +78,9 @@ def finish(response: Response) -> Response:
 
 
 def _words(error: errors.GatewayError) -> str:
-    """Its message, in which a URL goes by the name that it has here."""
+    """Its message, in the names that things have here."""
+    if isinstance(error, errors.TemplateNotFound):
+        return "There is no such template."
     return error.message.replace("WebhookURL", "url") if type(error) in _FIELDS else error.message
 
 

@@ -56,6 +56,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         ),
         ["actions.1.then.0.routing.pool", "actions.1.else.0.why"],
     ),
+    ("/v1/events", {"event": "paid", "subscriber": {"email": "a@x.test", "name": "A"}}, ["subscriber.name"]),
     ("/v1/routing/rules", {"name": "R", "servers": [{"server": "relay", "share": 2}]}, ["servers.0.share"]),
     (
         "/v1/suppressions",

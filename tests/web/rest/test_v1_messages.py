@@ -12,7 +12,16 @@ from flask.testing import FlaskClient
 import models
 from gateway import clock, ids
 from gateway.mail.draft import Mailbox
-from gateway.services import deliveries, domains, message_list, message_status, messages, senders, suppression_list
+from gateway.services import (
+    deliveries,
+    domains,
+    message_list,
+    message_status,
+    messages,
+    senders,
+    sending_servers,
+    suppression_list,
+)
 from models import database as db
 from models.vocabulary import DeliveryState
 from tests import cast
@@ -191,7 +200,7 @@ def test_cancel_and_reschedule(reading: Reading) -> None:
     [
         ({}, "queued"),
         ({(S.QUEUED, False): 2}, "queued"),
-        ({(S.QUEUED, True): 2}, "scheduled"),
+        ({(S.QUEUED, True): 2}, "queued"),
         ({(S.QUEUED, True): 1, (S.QUEUED, False): 1}, "queued"),
         ({(S.CLAIMED, False): 1}, "sending"),
         ({(S.DEFERRED, False): 1}, "deferred"),
@@ -212,6 +221,22 @@ def test_cancel_and_reschedule(reading: Reading) -> None:
 def test_the_word_for_a_message(states: dict[tuple[DeliveryState, bool], int], word: str) -> None:
     assert message_status.word(states) == word
     assert word in message_status.WORDS
+
+
+def test_only_what_waits_for_its_own_time_is_scheduled(reading: Reading) -> None:
+    assert message_status.word({(S.QUEUED, True): 2}, scheduled=True) == message_status.word({}, scheduled=True)
+    assert message_status.word({(S.QUEUED, True): 1, (S.QUEUED, False): 1}, scheduled=True) == "queued"
+    sending_servers.create(
+        caller=reading.who.owner, name="relay", kind="smtp", config={"host": "relay.example.net"}, credentials={},
+        status="paused",
+    )  # fmt: skip
+    sent = _sent(reading.who, subject="one")
+    deliveries.drain(3)
+    told = reading.get(f"/v1/messages/{sent}").get_json()
+    (one,) = told["recipients"]
+    assert (told["status"], one["status"], one["attempts"]) == ("queued", "queued", 0)
+    assert one["reason"].endswith("relay: it is paused") and one["next_attempt_at"]
+    assert reading.found(status="queued") == ["one"] and reading.found(status="scheduled") == []
 
 
 def test_the_walk_reads_an_index(reading: Reading) -> None:

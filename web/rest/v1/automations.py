@@ -62,7 +62,10 @@ class _Listing(fields.Listing):
 class _Trigger(fields.Params):
     subscriber = fields.Anything(
         required=True,
-        shape={"type": ["string", "object"]},
+        shape={
+            "anyOf": [{"type": "string"}, {"type": "object", "properties": {"id": {}, "email": {"type": "string"}}}]
+        },
+        closed=True,
         doc="A subscriber's id or address, also in an object",
     )
     event = fields.Text(max=automation_triggers.WORD_LENGTH, load_default="", doc="What happened, for the record")

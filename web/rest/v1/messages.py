@@ -132,14 +132,15 @@ def show_message(caller: Caller, params: dict[str, Any], message_id: str) -> dic
     found = explanations.explain(caller=caller, message_id=message_id, start=params["offset"], count=params["limit"])
     message = found.message
     counts = message_status.of([message.id])[message.id]
-    status = message_status.word(counts, scheduled=(message.send_at_ms or 0) > clock.now_ms())
+    scheduled = (message.send_at_ms or 0) > clock.now_ms()
+    status = message_status.word(counts, scheduled=scheduled)
     return _row(message, status) | {
         "cc": _addresses(message, "cc"),
         "reply_to": _addresses(message, "reply_to"),
         "metadata": message.metadata,
         "counts": {state.name.lower(): n for state, n in found.states.items()},
         "total_recipients": found.total,
-        "recipients": [_recipient(fate) for fate in found.fates],
+        "recipients": [_recipient(fate, scheduled) for fate in found.fates],
         "events": _events(found),
         "has_more_recipients": found.total > params["offset"] + len(found.fates),
     }
@@ -233,9 +234,9 @@ def _addresses(message: MessageRow, name: str) -> list[str]:
     return [str(email) for _, email in message.headers.get(name) or ()]
 
 
-def _recipient(fate: Fate) -> dict[str, Any]:
+def _recipient(fate: Fate, scheduled: bool) -> dict[str, Any]:
     last = fate.attempts[-1] if fate.attempts else None
-    later = fate.state is DeliveryState.QUEUED and not fate.attempt_count and (fate.due_ms or 0) > clock.now_ms()
+    later = scheduled and fate.state is DeliveryState.QUEUED and not fate.attempt_count
     return {
         "email": fate.recipient,
         "status": message_status.SCHEDULED if later else fate.state.name.lower(),
