@@ -90,7 +90,7 @@ class _Reader(SocketUnreader):
 class _Loads:
     """How many connections each worker has, in memory that they share: made before the fork."""
 
-    _SLOTS = 64  # more than there are workers; one that is started anew has the next number
+    _SLOTS = 256  # four times the most workers: one that is started anew has the next number
 
     def __init__(self) -> None:
         self._counts = memoryview(mmap.mmap(-1, 4 * self._SLOTS)).cast("I")
