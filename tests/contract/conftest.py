@@ -36,9 +36,9 @@ from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import EventKind
 from tests import cast
+from tests.application import application
 from tests.conftest import use_settings
 from tests.peers.dns_server import DnsServer
-from web.app import create_app
 
 OPENED = (datetime(2021, 4, 10, 12, tzinfo=UTC), datetime(2023, 1, 10, 12, tzinfo=UTC))
 """When mail was sent and opened: inside the periods that the printed requests ask for."""
@@ -226,7 +226,7 @@ def world(store: str, tmp_path: Path) -> Iterator[World]:
             "foreign_webhook": theirs["webhook"],
         }
         forget()
-        server = make_server("127.0.0.1", 0, create_app(), threaded=True)
+        server = make_server("127.0.0.1", 0, application(), threaded=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         made = World(f"http://127.0.0.1:{server.server_port}", owner, newcomer, domain, values)

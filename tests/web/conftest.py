@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 
 from gateway.services import identity, keys, users
 from models import database as db
-from web.app import create_app
+from tests.application import application
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def app(store: str, cheap_passwords: None) -> Flask:
     identity.forget()
-    return create_app()
+    return application()
 
 
 @pytest.fixture

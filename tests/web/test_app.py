@@ -42,7 +42,9 @@ def test_wrong_method_on_the_end_user_surface(client: FlaskClient) -> None:
     assert list(answer.get_json()) == ["Errors"] and answer.headers["Allow"]
 
 
-def test_failure_tells_nothing(app: Flask) -> None:
+def test_failure_tells_nothing(store: str) -> None:
+    app = create_app()
+
     def explode() -> Any:
         raise RuntimeError("secret internals")
 
@@ -53,7 +55,9 @@ def test_failure_tells_nothing(app: Flask) -> None:
     assert answer.headers["X-Request-Id"] in answer.get_json()["message"]
 
 
-def test_store_away(app: Flask) -> None:
+def test_store_away(store: str) -> None:
+    app = create_app()
+
     def away() -> Any:
         raise StoreUnavailable("gone")
 

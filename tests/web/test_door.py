@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import orjson
@@ -15,30 +16,42 @@ from models.account import Plan
 from models.database import StoreUnavailable
 from tests.web.conftest import Account, sender_key
 from web import reading
+from web.app import create_app
 from web.rest.end_user import blueprint, door
+
+_failing: list[Exception] = []
 
 
 @pytest.fixture
 def failing() -> list[Exception]:
     """What the endpoint under test raises, if anything."""
-    return []
+    _failing.clear()
+    return _failing
 
 
-@pytest.fixture
-def client(app: Flask, failing: list[Exception]) -> FlaskClient:
-    """A client of an endpoint that does nothing but enter."""
+@functools.cache
+def _probed() -> Flask:
+    """The application and an endpoint that does nothing but enter."""
+    app = create_app()
     probe = Blueprint("probe", __name__, url_prefix="/probe")
     probe.error_handler_spec[None] = blueprint.error_handler_spec[None]
 
     @probe.route("", methods=["GET", "POST", "DELETE"])
     def enter() -> Response:
-        for error in failing:
+        for error in _failing:
             raise error
         caller = door.enter(request, reading.read(request), "send", no_key=(1, "Missing SenderAPIKey"))
         return door.answer({"DomainID": caller.domain_id})
 
     app.register_blueprint(probe)
-    return app.test_client()
+    return app
+
+
+@pytest.fixture
+def client(store: str, cheap_passwords: None, failing: list[Exception]) -> FlaskClient:
+    """A client of the endpoint."""
+    identity.forget()
+    return _probed().test_client()
 
 
 @pytest.fixture

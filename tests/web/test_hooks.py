@@ -41,10 +41,10 @@ from gateway.transports.outcome import Outcome, Result
 from models import database as db
 from models.vocabulary import DeliveryState, EventKind
 from tests import cast
+from tests.application import application
 from tests.conftest import use_settings
 from tests.peers.http_sink import HttpSink
 from tests.peers.provider_calls import AGENT, Mailgun, Peer, Resend, Sendgrid, Sns
-from web.app import create_app
 
 
 @dataclass
@@ -110,7 +110,7 @@ def sink() -> Iterator[HttpSink]:
 @pytest.fixture
 def client(store: str, tmp_path: Any) -> FlaskClient:
     use_settings(tmp_path, DELIVERY_ALLOW="127.0.0.0/8")
-    return create_app().test_client()
+    return application().test_client()
 
 
 PEERS = ("ses", "mailgun", "sendgrid", "resend")

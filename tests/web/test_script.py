@@ -18,9 +18,9 @@ from commands import registry
 from commands.registry import Needs
 from gateway import errors
 from models.database import StoreUnavailable
+from tests.application import application
 from tests.conftest import use_settings
 from tests.web.conftest import Account, Served
-from web.app import create_app
 
 
 def post(client: FlaskClient, body: dict[str, Any], **options: Any) -> Any:
@@ -205,7 +205,7 @@ def test_chunked_body(served: Served) -> None:
 @pytest.fixture
 def small(store: str, tmp_path: Any) -> Flask:
     use_settings(tmp_path, MESSAGE_SIZE="1024")
-    return create_app()
+    return application()
 
 
 class TestTooLarge:

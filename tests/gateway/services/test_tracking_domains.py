@@ -18,10 +18,10 @@ from gateway import clock, errors
 from gateway.services import deliveries, mailbox, messages, rechecks, senders, tracking_domains
 from models.vocabulary import DeliveryState
 from tests import cast
+from tests.application import application
 from tests.conftest import use_settings
 from tests.peers.dns_server import DnsServer
 from tests.peers.tls_front import Authority, TlsFront
-from web.app import create_app
 
 HOST = "track.shop.test"
 
@@ -37,7 +37,7 @@ def dns(store: str) -> Iterator[DnsServer]:
 def front(dns: DnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsFront]:
     """The application behind a TLS front, both on loopback."""
     use_settings(tmp_path, DNS=dns.address, HOSTNAME="mx.gateway.test", PUBLIC_URL="https://mx.gateway.test")
-    server = make_server("127.0.0.1", 0, create_app(), threaded=True)
+    server = make_server("127.0.0.1", 0, application(), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))

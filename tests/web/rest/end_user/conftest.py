@@ -17,7 +17,7 @@ import models
 from gateway import clock, ids, vault
 from gateway.services import contents, identity, lanes, ledger, senders
 from models import database as db
-from web.app import create_app
+from tests.application import application
 
 
 def pairs(value: Any, name: str = "") -> list[tuple[str, str]]:
@@ -146,7 +146,7 @@ def add_key(account_id: int, domain_id: int | None, **columns: Any) -> str:
 def served(store: str) -> Iterator[str]:
     """The application on a real socket; the base URL."""
     forget()
-    server = make_server("127.0.0.1", 0, create_app(), threaded=True)
+    server = make_server("127.0.0.1", 0, application(), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

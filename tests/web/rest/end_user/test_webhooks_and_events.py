@@ -17,7 +17,7 @@ from models.domain import SenderDomain
 from models.vocabulary import EventKind
 from models.webhook import Webhook
 from tests import cast
-from web.app import create_app
+from tests.application import application
 
 URL = "https://yourdomain.com/webhook"
 
@@ -43,7 +43,7 @@ def holder(store: str) -> Holder:
     owner = cast.account()
     domain = domains.add(caller=owner, name="shop.test", trusted=True, dkim=cast.signing_keys())
     key = apis.add(caller=owner, domain_id=domain.id, description="Shop").key
-    return Holder(create_app().test_client(), owner, domain, key)
+    return Holder(application().test_client(), owner, domain, key)
 
 
 def codes(answer: TestResponse) -> tuple[int, list[int]]:
