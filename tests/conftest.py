@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import models  # noqa: E402
 from gateway import config, jobs  # noqa: E402
+from gateway.mail import dkim  # noqa: E402
 from gateway.services import (  # noqa: E402
     automation_signals,
     contents,
@@ -34,6 +36,8 @@ from models import database as db  # noqa: E402
 
 MARIADB_URL = os.environ.get("COMMANDPOST_TEST_DATABASE_URL", "mysql://root@127.0.0.1:3306/")
 RUN_ID = f"{os.getpid():x}"
+
+dkim.adopt = functools.cache(dkim.adopt)  # that a key is one takes longer to prove than most tests, and stays so
 
 
 def _server_options() -> dict[str, object]:

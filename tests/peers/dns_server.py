@@ -27,7 +27,7 @@ class DnsServer:
         self._udp, self._tcp = self._bind()
         self.port = int(self._udp.socket.getsockname()[1])
         for server in (self._udp, self._tcp):
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def address(self) -> str:

@@ -19,7 +19,7 @@ class Greylist:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self.port = int(self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, asked: dict[str, str]) -> str:
         who = (asked.get("sender", ""), asked.get("recipient", ""))

@@ -52,7 +52,7 @@ class HttpSink:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
         self._server.owner = self
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def port(self) -> int:

@@ -89,7 +89,7 @@ class Served:
 def served(app: Flask) -> Iterator[Served]:
     """The application behind a real socket."""
     server = make_server("127.0.0.1", 0, app, threaded=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield Served("127.0.0.1", server.server_port)
     server.shutdown()

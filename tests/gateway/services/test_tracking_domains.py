@@ -38,7 +38,7 @@ def front(dns: DnsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """The application behind a TLS front, both on loopback."""
     use_settings(tmp_path, DNS=dns.address, HOSTNAME="mx.gateway.test", PUBLIC_URL="https://mx.gateway.test")
     server = make_server("127.0.0.1", 0, application(), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
     ask = f"http://127.0.0.1:{server.port}/tls/allowed"
