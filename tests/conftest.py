@@ -84,6 +84,20 @@ def mysql_admin(statement: str) -> None:
         connection.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_byte_code(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the sources are to stay clean of byte code, the processes that tests start share it elsewhere.
+
+    Without any, each of hundreds compiles everything anew, which takes longer than much of what it is started for.
+    """
+    if sys.dont_write_bytecode:
+        folder = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            folder = folder.parent
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database that each test copies: migrating costs a hundred times more than copying."""

@@ -96,26 +96,35 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The data of an installation with somebody who sends, for every test to copy, and the key of their domain."""
+    data = tmp_path_factory.mktemp("furnished") / "var"
+    ask = Installation(data).ask
+    ask("migrate")
+    ask("user", "add", "--email", "jane@example.com")
+    ask("domain", "add", "example.com", "--user", "jane@example.com", "--trusted")
+    return data, ask("key", "add", "--user", "jane@example.com", "--domain", "example.com")["key"]
+
+
 @pytest.fixture
-def sending(broker: Broker, tmp_path: Path) -> Iterator[Sending]:
+def sending(broker: Broker, furnished: tuple[Path, str], tmp_path: Path) -> Iterator[Sending]:
+    data, key = furnished
+    shutil.copytree(data, tmp_path / "var")
     installation = Installation(tmp_path / "var", BROKER_URL=broker.url)
-    yield Sending(installation)
+    yield Sending(installation, key)
     installation.close()
 
 
 class Sending:
     """An account that sends, in an installation whose parts the test starts."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, key: str) -> None:
         self.installation = installation
+        self.key = key
         self._sent = 0
 
     def start(self, *parts: tuple[str, ...]) -> None:
-        ask = self.installation.ask
-        ask("migrate")
-        ask("user", "add", "--email", "jane@example.com")
-        ask("domain", "add", "example.com", "--user", "jane@example.com", "--trusted")
-        self.key = ask("key", "add", "--user", "jane@example.com", "--domain", "example.com")["key"]
         for part in parts:
             process = self.installation.start(*part)
             if part == ("web",):
@@ -145,7 +154,8 @@ class Sending:
 
     def wait_for(self, subject: str) -> None:
         def delivered() -> bool:
-            return any(row["subject"] == subject for row in self.installation.ask("mail", "list"))
+            with closing(sqlite3.connect(self.installation.data / "commandpost.db")) as store:
+                return bool(store.execute("SELECT 1 FROM captured_mail WHERE subject = ?", (subject,)).fetchone())
 
         try:
             wait_for(delivered, f"delivered: {subject}", seconds=40)
