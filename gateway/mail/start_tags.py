@@ -23,6 +23,7 @@ except ImportError:  # no wheel for this platform: the scanner below finds the s
 LINKS = ("a", "area")
 
 _NAME = re.compile(r"<([a-zA-Z][^\s/>]*)")
+_TAG = re.compile(r"</?[a-zA-Z]")  # what else begins with a bracket is a comment to browsers, `</é>` too
 _END_NAME = re.compile(r"</([a-zA-Z][^\s/>]*)")
 _ATTRIBUTE = re.compile(
     r"[\s/]*+(?:(?P<end>>)|(?P<name>[^\s/>][^\s/>=]*+)(?:\s*+=\s*+"
@@ -136,7 +137,7 @@ def tokens(text: str) -> Iterator[Token]:
                 return
             at = end.end()
             yield Token(Kind.COMMENT, start, at)
-        elif text[start + 1] in "!?" or not text[start + 1 : start + 3].lstrip("/")[:1].isalpha():
+        elif not _TAG.match(text, start):
             at = text.find(">", start) + 1
             if not at:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.mail import start_tags
@@ -17,6 +17,7 @@ BITS = st.sampled_from([
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(BITS, max_size=14).map("".join))
+@example('</é><a href="http://x.y/"></ſ>')
 def test_the_scanner_finds_what_the_library_finds(text: str) -> None:
     assert start_tags.lolhtml is not None
     assert list(start_tags._scanned(text)) == start_tags._places(text)
