@@ -93,7 +93,7 @@ class _Loads:
     _SLOTS = 256  # four times the most workers: one that is started anew has the next number
 
     def __init__(self) -> None:
-        self._counts = memoryview(mmap.mmap(-1, 4 * self._SLOTS)).cast("I")
+        self._counts = memoryview(mmap.mmap(-1, 4 * self._SLOTS)).cast("I")  # one more each; 0: no such worker
 
     def tell(self, age: int, connections: int) -> None:
         self._counts[age % self._SLOTS] = connections + 1

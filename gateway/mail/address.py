@@ -17,8 +17,8 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _LABEL = r"(?!..--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LOCAL = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+(?:\.[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+)*\Z")
-_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)((?:{_LABEL}\.)+(?!..--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}})?)?[A-Za-z])\Z")
-_USUAL_NAME = re.compile(r"[ !#-+\-./0-9:=?@A-~]*\Z")
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?!..--)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}})?)?[A-Za-z]\Z")
+_USUAL_NAME = re.compile(r"[ !#-+\--:=?-~]*\Z")  # visible ASCII without quotes, commas, semicolons, angle brackets
 _CASE_BLIND = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/?^_`{|}~-]+)*\Z")
 _PRINTABLE = re.compile(r"[ -~]*\Z")

@@ -83,7 +83,10 @@ class Draft:
         return copy
 
     def maker(self) -> Callable[[Mailbox, str, str | None, str | None, list[Mailbox]], Draft]:
-        """Makes drafts that differ from this one in no more than sender, subject, HTML, text and To."""
+        """Makes drafts that differ from this one in sender, subject, HTML, text and To, the first fields, at most.
+
+        They have its very lists and objects, so none may be changed in place.
+        """
         rest = _values(self)[5:]
         return lambda *own: Draft(*own, *rest)
 

@@ -77,7 +77,7 @@ class Entry:
 
 
 def _alike(gated: Prepared) -> tuple[Any, ...]:
-    """The first columns of a message: what the gates looked at, and decided, is the same for all that are alike."""
+    """The first columns of `_MESSAGE`: what the gates looked at, and decided, is the same for all that are alike."""
     caller, draft = gated.caller, gated.draft
     return (
         caller.account_id, gated.sender.id, caller.key_id, draft.smtp_login_id, int(draft.in_stream), caller.live,

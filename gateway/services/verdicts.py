@@ -1,7 +1,7 @@
 """Verdicts: what a gate decided about a message or a delivery, on which input, by which rule and until when.
 
-They are stored as one list with the message and one with each attempt, so a stored verdict has `gate`,
-where it says more than that the gate was passed `decision`, `rule` and `until_ms`, and beside them its input.
+They are stored as one list with the message, packed, and as one JSON list with each attempt, so a stored verdict has
+`gate`, where it says more than that the gate was passed `decision`, `rule` and `until_ms`, and beside them its input.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DECIDED_BY: tuple[tuple[type[errors.GatewayError], str], ...] = (
 )
 
 
-_PACKED = "1"
+_PACKED = "1"  # what a packed list begins with; JSON begins with a bracket
 _WINDOW = -12  # RFC 1951 without a header; the window of 4 kB is made in a tenth of the time of the largest
 # Never to be changed: what was packed with it could not be read any more. Another one needs another `_PACKED`.
 _WORDS = (

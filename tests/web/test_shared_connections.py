@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -51,22 +51,29 @@ def _shares(installation: Installation) -> list[int]:
     assert installation.process is not None
     counts = []
     for pid in _children(installation.process.pid):
-        held = {os.readlink(entry)[8:-1] for entry in Path(f"/proc/{pid}/fd").iterdir() if _is_socket(entry)}
+        held = _sockets(pid)
         if held & listening and not _children(pid):
             counts.append(len(held & established))
     return sorted(counts)
 
 
-def _is_socket(entry: Path) -> bool:
-    try:
-        return os.readlink(entry).startswith("socket:")
-    except OSError:
-        return False
+def _sockets(pid: int) -> set[str]:
+    """Inodes of its sockets, but for those that it closes meanwhile; none where it has ended."""
+    found = set()
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                kind, _, inode = os.readlink(entry).partition(":")
+                if kind == "socket":
+                    found.add(inode[1:-1])
+    return found
 
 
 def _children(pid: int) -> list[int]:
-    """All below it."""
-    own = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """All below it; none where it has ended."""
+    own: list[int] = []
+    with suppress(OSError):
+        own = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return own + [one for child in own for one in _children(child)]
 
 
@@ -79,6 +86,10 @@ def _wait_shares(installation: Installation, wanted: list[int]) -> None:
 
 def _level(installation: Installation, stack: ExitStack) -> list[socket.socket]:
     """Connections until all processes have as many; one that was late to start has to catch up."""
+    end = time.monotonic() + 20
+    while len(_shares(installation)) < 3:
+        assert time.monotonic() < end, "not all processes have begun to wait for connections"
+        time.sleep(0.1)
     kept = []
     while len(kept) < 3 or len(set(_shares(installation))) > 1:
         kept.append(stack.enter_context(_connect(installation)))

@@ -32,6 +32,24 @@ def test_wanted(seen: bytes, wanted: int) -> None:
     assert worker.wanted(seen) == wanted
 
 
+def test_the_least_is_of_the_workers_that_are_there() -> None:
+    loads = worker._Loads()
+    assert loads.least() == 0
+    for age in range(1, 65):  # as many as there may be
+        loads.tell(age, 5)
+    assert loads.least() == 5
+    loads.tell(2, 0)
+    assert loads.least() == 0
+    loads.forget(2)
+    loads.tell(65, 3)  # started in its place, beside the first of all
+    loads.tell(1, 7)
+    assert loads.least() == 3
+    for age in range(3, 65):
+        loads.forget(age)
+    loads.forget(65)
+    assert loads.least() == 7
+
+
 def test_a_drip_does_not_move_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "ARRIVE_SECONDS", 0.3)
     ours, theirs = socket.socketpair()

@@ -300,6 +300,34 @@ def test_a_key_raced_by_many_threads_makes_one_message(who: cast.Sender) -> None
     assert _counts()[0] == 40
 
 
+def test_on_sqlite_one_request_waits_for_another_and_no_single_send_does(who: cast.Sender) -> None:
+    alone, many = threading.Event(), threading.Event()
+
+    def accept(told: threading.Event) -> None:
+        try:
+            if told is many:
+                _send(who, cast.draft(), cast.draft())
+            else:
+                messages.accept(who.caller, cast.draft())
+            told.set()
+        finally:
+            db.close()
+
+    threads = [threading.Thread(target=accept, args=(told,)) for told in (many, alone)]
+    with bulk.turn():
+        for thread in threads:
+            thread.start()
+        assert alone.wait(10)
+        if db.dialect() == "sqlite":
+            assert not many.wait(0.3)
+            _send(who, cast.draft())  # whose turn it is may accept what it has read
+        else:
+            assert many.wait(10)
+    assert many.wait(10)
+    for thread in threads:
+        thread.join()
+
+
 def test_a_disabled_account_is_refused_as_a_whole(who: cast.Sender) -> None:
     for status, refusal in (("disabled", errors.AccountDisabled), ("unverified", errors.AccountUnverified)):
         with pytest.raises(refusal):

@@ -15,7 +15,6 @@ from web.rest.v1.sending.reader import Reader
 
 __all__ = ["app", "cheap_passwords", "who"]
 
-_MISSING = object()
 _VALUES: dict[str, list[Any]] = {
     "from": ["The Shop <hello@shop.test>", "hello@SHOP.test", "x@elsewhere.test", {"email": "a@shop.test"}, "", None],
     "to": [

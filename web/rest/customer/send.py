@@ -15,7 +15,7 @@ from gateway.services.identity import Caller
 from gateway.services.messages import Accepted
 from web.rest import fields, idempotent
 from web.rest.customer.operation import Answer, operation
-from web.rest.v1.sending.reader import KNOWN, Read, Reader
+from web.rest.v1.sending.reader import Read, Reader
 from web.rest.v1.sending.shapes import OBJECT, SHAPES, anything
 
 MOST = 500
@@ -101,7 +101,7 @@ def _result(at: int, result: Accepted | errors.GatewayError, read: Read | None) 
 
 def _read(reader: Reader, params: Mapping[str, Any]) -> Read:
     """`tag` is the first of the tags."""
-    said = {name: value for name, value in params.items() if name in KNOWN}
+    said = {name: value for name, value in params.items() if name in SHAPES}
     tag = params.get("tag")
     if tag is not None and tag != "":
         if not isinstance(tag, str):

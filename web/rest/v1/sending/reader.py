@@ -26,18 +26,13 @@ T = TypeVar("T")
 SCOPE = "POST /v1/send"
 """The endpoint of idempotency keys; the items of a bulk request share it: sent again alone they are the same."""
 
-KNOWN = frozenset(
-    {"from", "to", "cc", "bcc", "reply_to", "replyTo", "subject", "html", "text", "headers", "attachments", "tags"}
-    | {"metadata", "routing", "template", "template_id", "variables", "scheduled_at", "scheduledAt", "type", "stream"}
-    | {"track_opens", "track_links", "track_clicks", "dry_run", "idempotency_key"}
-)
-"""The fields of one message."""
-
 _PLAIN = frozenset({"from", "to", "subject", "html", "text"})
 _OWN: Mapping[str, Callable[[Any, Faults], Any]] = {
     "headers": parts.headers, "tags": parts.tags, "metadata": parts.metadata, "variables": parts.variables,
 }  # fmt: skip
 _USUAL = _PLAIN | _OWN.keys() | {"idempotency_key"}
+"""What one message of many usually says by itself; `Reader.quickly` reads no others of it, and the defaults once."""
+
 _NO_PAYLOAD = frozenset({"idempotency_key", "dry_run"})
 TYPES = ("transactional", "campaign")
 _WORD_LENGTH = 64
@@ -127,7 +122,7 @@ class Reader:
         return Item(self._acting(draft), draft)
 
     def _is_usual(self, names: tuple[str, ...]) -> bool:
-        """Whether these are names of `_USUAL`; and whether they are all of `_PLAIN` is kept for the next."""
+        """Whether all are of `_USUAL`; `_plain` remembers of such names whether they are even of `_PLAIN`."""
         if names not in self._plain and _USUAL.issuperset(names):
             self._plain[names] = _PLAIN.issuperset(names)
         return names in self._plain
