@@ -32,6 +32,7 @@ class ListImport(Model):
     created_ms = pw.BigIntegerField(index=True)
     started_ms = pw.BigIntegerField(null=True)
     ended_ms = pw.BigIntegerField(null=True)
+    live = pw.BooleanField(null=True, default=True, constraints=[pw.SQL("DEFAULT 1")])  # False: of a test key
 
 
 class ListImportPart(Model):

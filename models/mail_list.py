@@ -89,6 +89,7 @@ class Confirmation(Model):
     sent = pw.IntegerField(default=0)  # mails so far
     sent_ms = pw.BigIntegerField(null=True)  # the last of them
     cause = pw.CharField(255, default="")  # why the one that waits has not gone yet
+    live = pw.BooleanField(null=True, default=True, constraints=[pw.SQL("DEFAULT 1")])  # False: a test key asks
 
 
 class Engagement(Model):

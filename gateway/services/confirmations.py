@@ -109,25 +109,51 @@ def _domain(account_id: int, email: str) -> int | None:
     return max(found)[1] if found else None
 
 
-def ask(tx: db.Transaction, *, account_id: int, list_id: int, subscriber_ids: Sequence[int]) -> None:
-    """Part of the transaction that makes them pending: from its commit on they get a mail, soon but not too often."""
+def ask(tx: db.Transaction, *, account_id: int, list_id: int, subscriber_ids: Sequence[int], live: bool = True) -> None:
+    """Part of the transaction that makes them pending: from its commit on they get a mail, soon but not too often.
+
+    Not `live`: a test key asks, so the mail is a test and never leaves.
+    """
     if not subscriber_ids:
         return
     now = clock.now_ms()
-    # Whoever was asked before (and unsubscribed since) waits for their turn.
-    again = f"CASE WHEN sent_ms IS NULL OR sent_ms > {now} OR sent_ms + {RESEND_AFTER_MS} < {now} THEN {now}" + (
-        f" ELSE sent_ms + {RESEND_AFTER_MS} END"
-    )
     conflict = "ON CONFLICT (subscriber_id) DO UPDATE" if tx.dialect == "sqlite" else "ON DUPLICATE KEY UPDATE"
-    conflict += f"{' SET' if tx.dialect == 'sqlite' else ''} due_ms = {again}"
+    conflict += f"{' SET' if tx.dialect == 'sqlite' else ''} due_ms = {_again(now)}, live = {int(live)}"
     for start in range(0, len(subscriber_ids), 200):
         some = subscriber_ids[start : start + 200]
         tx.execute(
-            "INSERT INTO confirmation (subscriber_id, account_id, list_id, due_ms, sent, cause)"
-            f" VALUES {','.join(['(?,?,?,?,0,?)'] * len(some))} {conflict}",
-            [value for one in some for value in (one, account_id, list_id, now, "")],
+            "INSERT INTO confirmation (subscriber_id, account_id, list_id, due_ms, sent, cause, live)"
+            f" VALUES {','.join(['(?,?,?,?,0,?,?)'] * len(some))} {conflict}",
+            [value for one in some for value in (one, account_id, list_id, now, "", live)],
         )
     tx.after_commit(lambda: jobs.ring(jobs.CONFIRM), key=jobs.CONFIRM)
+
+
+def _again(now: int) -> str:
+    """When the next mail goes, as SQL: whoever was asked before (and unsubscribed since) waits for their turn."""
+    return (
+        f"CASE WHEN sent_ms IS NULL OR sent_ms > {now} OR sent_ms + {RESEND_AFTER_MS} < {now} THEN {now}"
+        f" ELSE sent_ms + {RESEND_AFTER_MS} END"
+    )
+
+
+def ask_for_real(tx: db.Transaction, *, subscriber_ids: Sequence[int]) -> None:
+    """Those of these pending ones whom only a test key has asked get a mail that leaves."""
+    asked, again = 0, _again(clock.now_ms())
+    for start in range(0, len(subscriber_ids), 200):
+        some = subscriber_ids[start : start + 200]
+        asked += tx.execute(
+            f"UPDATE confirmation SET due_ms = {again}, live = 1 WHERE live = 0"
+            f" AND subscriber_id IN ({','.join('?' * len(some))})",
+            some,
+        ).rowcount
+    if asked:
+        tx.after_commit(lambda: jobs.ring(jobs.CONFIRM), key=jobs.CONFIRM)
+
+
+def is_live(tx: db.Transaction, *, subscriber_id: int) -> bool:
+    """Whether the last question was no test."""
+    return (0,) not in tx.rows("SELECT live FROM confirmation WHERE subscriber_id = ?", (subscriber_id,))
 
 
 def forget(tx: db.Transaction, *, subscriber_id: int) -> None:
@@ -136,23 +162,26 @@ def forget(tx: db.Transaction, *, subscriber_id: int) -> None:
 
 
 def resend(*, caller: Caller, list_id: int, subscriber_id: int) -> int:
-    """Ask once more; returns when the mail goes, in milliseconds.
+    """Ask once more; returns when the mail goes, in milliseconds. With a test key it is a test, and never leaves.
 
-    Raises `NotPending`, and `RateLimited` for what comes too soon after the last mail or too often on one day.
+    Raises `NotPending`, `NotAllowed` for a test key where it was no test that asked, and `RateLimited` for what
+    comes too soon after the last mail or too often on one day.
     """
 
     def work(tx: db.Transaction) -> int:
         lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
         found = tx.rows(
-            "SELECT c.due_ms, c.sent, c.sent_ms FROM confirmation c JOIN subscriber s ON s.id = c.subscriber_id"
+            "SELECT c.due_ms, c.sent, c.sent_ms, c.live FROM confirmation c JOIN subscriber s ON s.id = c.subscriber_id"
             f" WHERE c.subscriber_id = ? AND s.list_id = ? AND c.account_id = ? AND s.status = ?{lock}",
             (subscriber_id, list_id, caller.account_id, int(SubscriberStatus.PENDING)),
         )
         if not found:
             raise errors.NotPending()
-        due_ms, sent, sent_ms = found[0]
+        due_ms, sent, sent_ms, was_live = found[0]
         now = clock.now_ms()
+        caller.must_reach(live=bool(was_live))
         if due_ms is not None:
+            tx.execute("UPDATE confirmation SET live = ? WHERE subscriber_id = ?", (caller.live, subscriber_id))
             return int(due_ms)
         young = sent_ms is not None and now - sent_ms >= 0
         if young and now - sent_ms < RESEND_AFTER_MS:
@@ -164,7 +193,9 @@ def resend(*, caller: Caller, list_id: int, subscriber_id: int) -> int:
                 f"At most {MAILS_A_DAY} mails ask one subscriber on a day.",
                 retry_after=(clock.DAY_MS - now + sent_ms) // 1000 + 1,
             )
-        tx.execute("UPDATE confirmation SET due_ms = ? WHERE subscriber_id = ?", (now, subscriber_id))
+        tx.execute(
+            "UPDATE confirmation SET due_ms = ?, live = ? WHERE subscriber_id = ?", (now, caller.live, subscriber_id)
+        )
         tx.after_commit(lambda: jobs.ring(jobs.CONFIRM), key=jobs.CONFIRM)
         return now
 
@@ -205,7 +236,8 @@ def _send(subscriber_id: int, due_ms: int) -> bool:
     if not mine:
         return False
     found = db.rows(
-        "SELECT s.email, s.address, s.fields, l.id, l.name, l.options, c.account_id, c.sent FROM confirmation c"
+        "SELECT s.email, s.address, s.fields, l.id, l.name, l.options, c.account_id, c.sent, c.live"
+        " FROM confirmation c"
         " JOIN subscriber s ON s.id = c.subscriber_id JOIN mail_list l ON l.id = s.list_id"
         " WHERE c.subscriber_id = ? AND s.status = ? AND l.deleted_ms IS NULL",
         (subscriber_id, int(SubscriberStatus.PENDING)),
@@ -213,11 +245,14 @@ def _send(subscriber_id: int, due_ms: int) -> bool:
     if not found:
         _settle(subscriber_id, lease, None)
         return False
-    email, address, fields, list_id, name, options, account_id, sent = found[0]
+    email, address, fields, list_id, name, options, account_id, sent, live = found[0]
+    # A test that is overtaken by the question in earnest is another mail.
+    key = f"{subscriber_id}.{sent + 1}{'' if live else '.test'}"
     try:
         _accept(
-            account_id, orjson.loads(options or "{}"), Asked(subscriber_id, list_id, address, 0), email,
-            {**orjson.loads(fields), "list": name, "email": email}, f"{subscriber_id}.{sent + 1}",
+            replace(identity.for_account(account_id), live=bool(live)), orjson.loads(options or "{}"),
+            Asked(subscriber_id, list_id, address, 0), email,
+            {**orjson.loads(fields), "list": name, "email": email}, key,
         )  # fmt: skip
     except (errors.SuppressedRecipient, errors.InvalidAddress) as refusal:
         _settle(subscriber_id, lease, None, cause=refusal.message)
@@ -231,10 +266,10 @@ def _send(subscriber_id: int, due_ms: int) -> bool:
 
 
 def _accept(
-    account_id: int, options: Mapping[str, Any], asked: Asked, email: str, variables: dict[str, Any], key: str
+    caller: Caller, options: Mapping[str, Any], asked: Asked, email: str, variables: dict[str, Any], key: str
 ) -> None:
     sender = addresses.parse_mailbox(str(options.get(FROM, "")))
-    domain_id = _domain(account_id, sender.email)
+    domain_id = _domain(caller.account_id, sender.email)
     if domain_id is None:
         raise errors.DomainNotActive()
     until_s = clock.now_ms() // 1000 + int(options.get(HOURS, HOURS_DEFAULT)) * 3600
@@ -245,7 +280,7 @@ def _accept(
         stream=Stream.TRANSACTIONAL, variables=variables, idempotency_key=key, idempotency_scope="confirmation",
         fingerprint=hashlib.sha256(f"{asked.list_id}:{key}".encode()).hexdigest(),
     )  # fmt: skip
-    caller = replace(identity.for_account(account_id), domain_id=domain_id)
+    caller = replace(caller, domain_id=domain_id)
     if TEMPLATE in options:
         try:
             messages.accept(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +41,7 @@ _ABANDONED_MS = clock.HOUR_MS
 _CHUNK = 200
 _COLUMNS = (
     "id, uuid, account_id, list_id, state, format, options, size, total, reached, line, done, added, updated,"
-    " unchanged, failed, cause, fence, created_ms, started_ms, ended_ms"
+    " unchanged, failed, cause, fence, created_ms, started_ms, ended_ms, live"
 )
 _log = logging.getLogger("commandpost.imports")
 
@@ -71,6 +71,7 @@ class Import:
     created_ms: int
     started_ms: int | None
     ended_ms: int | None
+    live: bool
 
     @property
     def mapping(self) -> dict[str, str | None]:
@@ -132,11 +133,11 @@ def _begin(
 ) -> int:
     cursor = tx.execute(
         "INSERT INTO list_import (uuid, account_id, list_id, state, format, options, size, total, reached, line, done,"
-        " added, updated, unchanged, failed, cause, fence, created_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, ?)",
+        " added, updated, unchanged, failed, cause, fence, created_ms, live)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', 0, ?, ?)",
         (
             ids.new_uuid().bytes, caller.account_id, found.id, IMPORT_RECEIVING, format,
-            orjson.dumps({"mapping": mapping}).decode(), clock.now_ms(),
+            orjson.dumps({"mapping": mapping}).decode(), clock.now_ms(), caller.live,
         ),
     )  # fmt: skip
     return int(cursor.lastrowid)
@@ -221,7 +222,7 @@ def _claim(import_id: int, due_ms: int) -> Import | None:
 
 
 def _work(job: Import, end: float) -> int:
-    caller = identity.for_account(job.account_id)
+    caller = replace(identity.for_account(job.account_id), live=job.live)
     done, batch = 0, list[Row]()
     rows = _rows(job)
     while True:

@@ -39,7 +39,8 @@ def confirm(*, list_id: int, subscriber_id: int, address: str) -> bool:
             address=address,
             reason=suppressions.UNSUBSCRIBE,
         )
-        move(tx, account_id, list_id, subscriber_id, _ACTIVE)
+        live = confirmations.is_live(tx, subscriber_id=subscriber_id)
+        move(tx, account_id, list_id, subscriber_id, _ACTIVE, live=live)
         return True
 
     return db.in_transaction(work)
@@ -66,7 +67,7 @@ def move(
 ) -> None:
     """Give one another status, with everything that hangs on it; nothing where they have it, or are removed.
 
-    Not `live`: a test key does it, so no live automation hears of it.
+    Not `live`: a test key does it, so no live automation hears of it, and who is asked is asked by a test.
     """
     lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
     found = tx.rows(
@@ -86,7 +87,7 @@ def move(
     if before == _PENDING:
         confirmations.forget(tx, subscriber_id=subscriber_id)
     if status is _PENDING:
-        confirmations.ask(tx, account_id=account_id, list_id=list_id, subscriber_ids=[subscriber_id])
+        confirmations.ask(tx, account_id=account_id, list_id=list_id, subscriber_ids=[subscriber_id], live=live)
     elif status is _UNSUBSCRIBED:
         suppress(tx, account_id, list_id, [address])
     elif status is _ACTIVE:

@@ -311,7 +311,10 @@ def _store(tx: db.Transaction, caller: Caller, list_id: int, rows: Sequence[_Row
     left = [row for row in fresh if row.status is _UNSUBSCRIBED]
     subscriber_moves.suppress(tx, caller.account_id, list_id, [row.address for row in left])
     asked = [row.id for row in fresh if row.status is _PENDING and row.id is not None]
-    confirmations.ask(tx, account_id=caller.account_id, list_id=list_id, subscriber_ids=asked)
+    confirmations.ask(tx, account_id=caller.account_id, list_id=list_id, subscriber_ids=asked, live=caller.live)
+    if caller.live:
+        waiting = [row.id for row in rows if row.status is _PENDING and row.id is not None]
+        confirmations.ask_for_real(tx, subscriber_ids=waiting)
 
 
 def update(

@@ -14,7 +14,16 @@ from flask.testing import FlaskClient
 
 import models
 from gateway import clock, errors, jobs
-from gateway.services import confirmations, expansions, list_imports, messages, rendering, subscribers
+from gateway.services import (
+    automation_work,
+    confirmations,
+    expansions,
+    lanes,
+    list_imports,
+    messages,
+    rendering,
+    subscribers,
+)
 from models import database as db
 from models.vocabulary import NoticeKind
 from tests import cast
@@ -258,3 +267,56 @@ def test_the_page_speaks_eight_languages(call: Api, news: str) -> None:
         assert texts.confirm in answer.get_data(as_text=True)
         for name in Texts._fields:
             assert set(re.findall(r"\{(\w+)\}", getattr(texts, name))) == marks[name], (language, name)
+
+
+def sent_live() -> list[bool]:
+    """Whether each question is in earnest, in the message and in the way its delivery takes."""
+    rows = db.rows(
+        "SELECT m.live, l.route FROM message m JOIN delivery d ON d.message_id = m.id JOIN lane l ON l.id = d.lane_id"
+        " ORDER BY m.id"
+    )
+    assert all((route == lanes.ROUTE_TEST) is not bool(made) for made, route in rows)
+    return [bool(made) for made, _ in rows]
+
+
+def test_a_test_key_asks_by_a_test_only(call: Api, news: str) -> None:
+    tester = api(call.client, call.who, live=False)
+    assert put(tester, news)["status"] == "pending"
+    tester("POST", f"/lists/{news}/imports", {"csv": "email\njoe@friends.test\n"})
+    list_imports.drain(5)
+    assert confirmations.drain(5) == 2
+    assert sent_live() == [False, False]
+    tester("POST", f"/lists/{news}/subscribers/{JANE}/resend-confirmation")
+    assert tester.status == 429
+    models.Confirmation.update(sent_ms=1).execute()
+    tester("POST", f"/lists/{news}/subscribers/{JANE}/resend-confirmation")
+    assert (tester.status, confirmations.drain(5), sent_live()) == (202, 1, [False] * 3)
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_who_was_asked_by_a_test_is_asked_for_real_by_a_live_key(call: Api, news: str, asked_before: bool) -> None:
+    tester = api(call.client, call.who, live=False)
+    put(tester, news)
+    if asked_before:
+        assert confirmations.drain(5) == 1
+        models.Confirmation.update(sent_ms=1).execute()
+    assert put(call, news)["status"] == "pending"
+    assert confirmations.drain(5) == 1
+    assert sent_live()[-1] is True
+    told = tester("POST", f"/lists/{news}/subscribers/{JANE}/resend-confirmation")
+    assert (tester.status, told["code"]) == (403, "not_allowed")
+    assert models.Confirmation.get().live
+
+
+def test_a_test_that_was_confirmed_starts_no_live_automation(call: Api, news: str) -> None:
+    trigger = {"type": "event", "event": "subscriber.added", "list_id": news}
+    call("POST", "/automations", {"name": "A", "trigger": trigger, "actions": [{"type": "notice", "name": "here"}]})
+    assert call.status == 201
+    tester = api(call.client, call.who, live=False)
+    put(tester, news)
+    put(call, news, "joe@friends.test")
+    assert confirmations.drain(5) == 2
+    for mail in mails():
+        assert call.client.post(link(mail)).status_code == 200
+    automation_work.drain(5)
+    assert [row.email for row in models.AutomationRun.select()] == ["joe@friends.test"]
