@@ -134,7 +134,7 @@ class _Reader:
             return letters.read(self.caller, {name: action[name] for name in letters.FIELDS if name in action})
         except errors.InvalidFields as error:
             self._take(path, error)
-        except errors.InvalidTemplate as error:
+        except (errors.InvalidTemplate, errors.TemplateNotFound) as error:
             self.fault(f"{path}.{error.data['field']}", error.message)
         return {}
 
@@ -165,7 +165,9 @@ class _Reader:
             return references.audience(self.caller, {"list_id": action.get("list_id")})
         except errors.InvalidFields as error:
             self._take(path, error)
-            return 0
+        except errors.NotFound as error:
+            self.fault(f"{path}.{error.data['field']}", error.message)
+        return 0
 
     def _url(self, action: Mapping[str, Any], path: str) -> str:
         url = action.get("url")

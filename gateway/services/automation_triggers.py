@@ -54,6 +54,8 @@ def read(caller: Caller, given: Any) -> Trigger:
     except errors.InvalidFields as error:
         listed: Any = error.data["fields"]
         faults += [{**one, "field": f"trigger.{_CONDITIONS.sub('if', one['field'])}"} for one in listed]
+    except errors.NotFound as error:
+        faults.add(f"trigger.{error.data['field']}", error.message)
     if faults:
         raise _invalid(faults)
     return {"type": given["type"], **trigger}

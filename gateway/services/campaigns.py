@@ -83,8 +83,8 @@ def add(*, caller: Caller, given: Mapping[str, Any], asked: idempotency.Request 
     """Make a draft of a campaign, or with `scheduled_at` (milliseconds) a scheduled one; under a key once.
 
     `given` has `name`, `list_id` or `segment_id`, `scheduled_at` and the names of a letter. Raises `InvalidFields`,
-    `InvalidTemplate`, `NotAllowed`, `DomainNotVerified`, `IdempotencyMismatch`, `IdempotencyRunning`; scheduled also
-    `DomainNotActive`.
+    `NotFound` (the list or segment), `TemplateNotFound`, `InvalidTemplate`, `NotAllowed`, `DomainNotVerified`,
+    `IdempotencyMismatch`, `IdempotencyRunning`; scheduled also `DomainNotActive`.
     """
     letter = letters.read(caller, given)
     name, list_id = _name(given.get("name")), references.audience(caller, given)

@@ -46,11 +46,12 @@ Letter = dict[str, Any]
 def read(caller: Caller, given: Mapping[str, Any], *, old: Letter | None = None, path: str = "") -> Letter:
     """The letter that a request describes; what it leaves out stays as in `old`, null takes it away.
 
-    Raises `InvalidFields` with every fault, `InvalidTemplate`, `NotAllowed` for a From that is not the key's domain,
-    `DomainNotVerified` for one that is no domain of the account.
+    Raises `InvalidFields` with every fault, `TemplateNotFound` where that is the only one, `InvalidTemplate`,
+    `NotAllowed` for a From that is not the key's domain, `DomainNotVerified` for one that is no domain of the account.
     """
     faults = _Faults(path)
     letter: Letter = dict(old or {})
+    absent: errors.TemplateNotFound | None = None
     readers = {
         "from": _sender, "subject": _subject, "html": _body, "text": _body, "template": _template,
         "variables": _variables, "reply_to": _reply_to, "headers": _headers, "tags": _tags, "track_opens": _flag,
@@ -69,7 +70,13 @@ def read(caller: Caller, given: Mapping[str, Any], *, old: Letter | None = None,
         except errors.InvalidFields as error:
             listed: Any = error.data["fields"]
             faults.extend({**one, "field": f"{path}{one['field']}"} for one in listed)
+        except errors.TemplateNotFound as error:
+            letter[stored], absent = 0, error
     _complete(letter, faults)
+    if absent is not None and not faults:
+        raise absent
+    if absent is not None:
+        faults.take("template", absent)
     if faults:
         raise errors.InvalidFields(f"{faults[0]['field']}: {faults[0]['message']}", fields=list(faults))
     templates.check(letter.get("subject", ""), letter.get("html"), letter.get("text"))

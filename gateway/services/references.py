@@ -16,17 +16,13 @@ _NUMBER_MOST = 18
 
 
 def template(caller: Caller, value: Any, *, field: str) -> int:
-    """The number of the account's template by id or name; raises `InvalidFields` naming `field` where there is none."""
+    """The number of the account's template by id or name; raises `TemplateNotFound` that names `field`."""
     try:
         if isinstance(value, str | int) and not isinstance(value, bool):
             return personal.template_number(caller=caller, named=value)
     except errors.NotFound:
         pass
-    raise _absent(field, f"There is no template {str(value)[:64]}.")
-
-
-def _absent(field: str, text: str) -> errors.InvalidFields:
-    return errors.InvalidFields(f"{field}: {text}", fields=[{"field": field, "message": text}])
+    raise errors.TemplateNotFound(f"There is no template {str(value)[:64]}.", what="template", field=field)
 
 
 def keys(text: Any, prefixes: tuple[str, ...]) -> list[tuple[str, Any]]:
@@ -52,10 +48,14 @@ def template_ids(numbers: set[int]) -> dict[int, str]:
 
 
 def audience(caller: Caller, given: Mapping[str, Any]) -> int:
-    """The number of the list or segment that `list_id` or `segment_id` names; raises `InvalidFields`."""
+    """The number of the list or segment that `list_id` or `segment_id` names.
+
+    Raises `NotFound` naming the field where there is none, `InvalidFields` where not one of them is given.
+    """
     named = [name for name in ("list_id", "segment_id") if given.get(name) is not None]
     if len(named) != 1:
-        raise _absent("list_id", "Should be given, or segment_id, and not both.")
+        text = "Should be given, or segment_id, and not both."
+        raise errors.InvalidFields(f"list_id: {text}", fields=[{"field": "list_id", "message": text}])
     field = named[0]
     kinds, prefix = ((ListKind.LIST,), "lst") if field == "list_id" else ((ListKind.SEGMENT,), "seg")
     for column, value in keys(given[field], (prefix,)):
@@ -65,7 +65,8 @@ def audience(caller: Caller, given: Mapping[str, Any]) -> int:
             return lists.find(caller=caller, uuid=UUID(bytes=value), kinds=kinds).id
         except errors.NotFound:
             continue
-    raise _absent(field, f"There is no {'list' if field == 'list_id' else 'segment'} {str(given[field])[:64]}.")
+    noun = "list" if field == "list_id" else "segment"
+    raise errors.NotFound(f"There is no {noun} {str(given[field])[:64]}.", what=noun, field=field)
 
 
 def audiences(numbers: set[int]) -> dict[int, tuple[str, str]]:

@@ -31,13 +31,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """One to be suppressed; the email as it was sent."""
+    """One to be suppressed; the email as it was sent. With a `fault` it is refused for that."""
 
     email: Any
     reason: str = suppressions.MANUAL
     scope: Scope = Scope()
     detail: str = ""
     expires_ms: int | None = None
+    fault: errors.Invalid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,21 @@ def resolve(caller: Caller, scope: Scope) -> int:
     word = scope.word or (LIST if scope.list else DOMAIN if scope.domain or caller.domain_id is not None else ACCOUNT)
     if word == ACCOUNT:
         if caller.domain_id is not None:
-            raise errors.NotAllowed("The key belongs to a domain: it cannot change what the whole account keeps to.")
+            text = "The key belongs to a domain: it cannot change what the whole account keeps to."
+            raise errors.NotAllowed(text, field="scope")
         return suppressions.WHOLE_ACCOUNT
     if word == LIST:
         if not scope.list:
             raise errors.Invalid("A suppression of a list needs list_id.", field="list_id")
-        return suppressions.list_scope(lists.find(caller=caller, uuid=ids.uuid_of("lst", scope.list)).id)
+        try:
+            return suppressions.list_scope(lists.find(caller=caller, uuid=ids.uuid_of("lst", scope.list)).id)
+        except errors.NotFound as absent:
+            raise errors.NotFound(absent.message, what="list", field="list_id") from None
     if scope.domain:
-        return domains.find_by_name(caller=caller, name=scope.domain).id
+        try:
+            return domains.find_by_name(caller=caller, name=scope.domain).id
+        except errors.NotFound as absent:
+            raise errors.NotFound(absent.message, what="domain", field="domain") from None
     own = domains.list_(caller=caller) if caller.domain_id is not None else []
     if len(own) != 1:
         raise errors.Invalid("A suppression of a domain needs its name as domain.", field="domain")
@@ -121,6 +129,8 @@ def _entry(caller: Caller, one: New, scopes: dict[Scope, int | errors.GatewayErr
     address = suppression_list.checked(one.email) if isinstance(one.email, str) else ""
     if not address:
         raise errors.InvalidAddress(field="email")
+    if one.fault is not None:
+        raise one.fault
     if one.reason not in suppressions.REASONS:
         raise errors.UnknownReason(f"The reason should be one of {', '.join(suppressions.REASONS)}.", field="reason")
     if one.expires_ms is not None and one.expires_ms <= clock.now_ms():

@@ -124,8 +124,9 @@ def test_nobody_but_they_can_confirm(call: Api, news: str) -> None:
 
 
 def test_a_template_of_the_list_asks_and_one_that_is_gone_does_not_keep_the_question(call: Api, news: str) -> None:
-    call("PATCH", f"/lists/{news}", {"confirm_template_id": "tpl_none"})
+    told = call("PATCH", f"/lists/{news}", {"confirm_template_id": "tpl_none"})
     assert call.status == 404
+    assert told["errors"][0]["field"] == "confirm_template_id"
     plain = call("POST", "/templates", {"name": "Plain", "subject": "S", "text": "T"})["id"]
     told = call("PATCH", f"/lists/{news}", {"confirm_template_id": plain})
     assert (call.status, told["errors"][0]["field"]) == (400, "confirm_template_id")

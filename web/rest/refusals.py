@@ -34,6 +34,7 @@ _FIELDS: dict[type[errors.GatewayError], str] = {
     errors.InvalidUrl: "url",
     errors.PrivateUrl: "url",
     errors.InvalidDomainName: "domain",
+    errors.TemplateNotFound: "template",
 }
 """What is at fault where a refusal does not say it: each surface calls it so."""
 
@@ -54,12 +55,14 @@ def rendered(error: errors.GatewayError, *, forbidden: tuple[type[errors.Gateway
     if isinstance(error, errors.NotAuthenticated):
         short = INVALID_KEY
     elif isinstance(error, errors.Invalid) and not isinstance(error, forbidden):
-        short, more = VALIDATION, {"errors": _faults(error, _words(error))}
+        short, more = VALIDATION, {"errors": _faults(error, words(error))}
+    elif isinstance(error, errors.NotFound) and field_of(error):
+        more = {"errors": _faults(error, words(error))}
     elif isinstance(error, errors.RateLimited):
         headers = rates.headers_of(error)
     elif isinstance(error, (errors.QuotaReached, errors.Unavailable)):
         headers = retry_after(error)
-    content = orjson.dumps(body(short, _words(error), error.slug, **more))
+    content = orjson.dumps(body(short, words(error), error.slug, **more))
     return Response(content, status, headers, mimetype="application/json")
 
 
@@ -77,16 +80,32 @@ def finish(response: Response) -> Response:
     return response
 
 
-def _words(error: errors.GatewayError) -> str:
+def words(error: errors.GatewayError) -> str:
     """Its message, in the names that things have here."""
-    if isinstance(error, errors.TemplateNotFound):
+    if error.message == errors.TemplateNotFound.message:
         return "There is no such template."
     return error.message.replace("WebhookURL", "url") if type(error) in _FIELDS else error.message
 
 
-def _faults(error: errors.Invalid, text: str) -> Any:
+def of_item(error: errors.GatewayError) -> dict[str, Any]:
+    """The refusal of one of several: its first fault in full, all of them where there are several."""
+    listed: Any = error.data.get("fields") or []
+    told: dict[str, Any] = {"code": error.slug, "message": words(error), "field": field_of(error)}
+    return told | {"errors": listed} if len(listed) > 1 else told
+
+
+def field_of(error: errors.GatewayError) -> str | None:
+    """What of the request is at fault, as it is called here; the first of several."""
+    listed: Any = error.data.get("fields")
+    if listed:
+        return str(listed[0]["field"])
+    field = str(error.data.get("field") or _FIELDS.get(type(error), ""))
+    return _NAMES.get(field, field) or None
+
+
+def _faults(error: errors.GatewayError, text: str) -> Any:
     listed = error.data.get("fields")
     if listed is None:
-        field = str(error.data.get("field") or _FIELDS.get(type(error), ""))
-        listed = [{"field": _NAMES.get(field, field), "message": text.removeprefix(f"{field}: ")}] if field else []
+        field, said = field_of(error), error.data.get("field")
+        listed = [{"field": field, "message": text.removeprefix(f"{said}: ")}] if field else []
     return listed

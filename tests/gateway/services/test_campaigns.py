@@ -224,7 +224,6 @@ def test_what_cannot_be_launched_says_why_and_stays(cause: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "field"),
     [
-        ({"list_id": 987_654}, "list_id"),
         ({"list_id": None}, "list_id"),
         ({"segment_id": "seg_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, "list_id"),
         ({"scheduled_at": 1_000}, "scheduled_at"),
@@ -234,7 +233,7 @@ def test_what_cannot_be_launched_says_why_and_stays(cause: str) -> None:
         ({"html": None}, "html"),
         ({"html": ""}, "html"),
         ({"html": "x" * 300_000}, "html"),
-        ({"template": "tpl_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, "template"),
+        ({"template": "tpl_01KAV3R9T7E4Q8N2M6P0S5W1XY", "subject": ""}, "template"),
         ({"variables": [1]}, "variables"),
         ({"headers": {"Bcc": "x@y.test"}}, "headers"),
         ({"tags": "a" * 200}, "tags"),
@@ -249,6 +248,22 @@ def test_bad_input_names_its_field_and_stores_nothing(changed: dict[str, Any], f
     with pytest.raises(errors.InvalidFields) as refused:
         made(who, 1, **changed)
     assert field in [one["field"] for one in refused.value.data["fields"]]  # type: ignore[attr-defined]
+    assert models.Campaign.select().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"list_id": 987_654}, "list_id"),
+        ({"list_id": None, "segment_id": "seg_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, "segment_id"),
+        ({"template": "tpl_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, "template"),
+        ({"template": "nothing", "subject": None, "html": None}, "template"),
+    ],
+)
+def test_what_is_named_and_absent_is_told_as_absent(changed: dict[str, Any], field: str) -> None:
+    with pytest.raises(errors.NotFound) as refused:
+        made(cast.sender(), 1, **changed)
+    assert refused.value.data["field"] == field
     assert models.Campaign.select().count() == 0
 
 
@@ -275,7 +290,7 @@ def test_strangers_find_nothing() -> None:
         with pytest.raises(errors.CampaignNotFound):
             campaigns.find(caller=caller, campaign_id=campaign.public_id)
         assert campaigns.list_(caller=caller) == []
-    with pytest.raises(errors.InvalidFields):  # their list
+    with pytest.raises(errors.NotFound):  # their list
         campaigns.add(caller=other.owner, given=given(campaign.list_id, **{"from": "a@other.test"}))
 
 

@@ -140,6 +140,7 @@ def test_many_subscribers_each_with_a_result(call: Api, news: str) -> None:
     )  # fmt: skip
     assert (told["added"], told["updated"], told["unchanged"], told["failed"]) == (3, 0, 1, 3)
     assert told["results"][1]["error"]["code"] == "invalid_address"
+    assert [told["results"][at]["error"]["field"] for at in (1, 5, 6)] == ["email", "status", "email"]
     assert [one["field"] for one in told["warnings"]] == ["subscribers.0.color"]
     assert told["results"][0]["id"] == told["results"][3]["id"]
     strict = api(call.client, call.who, strict=True)
@@ -364,6 +365,23 @@ def test_many_suppressions_each_with_a_result(call: Api, news: str) -> None:
         assert call.status == 400, body
     call("POST", "/suppressions", {"emails": [f"r{n}@x.test" for n in range(1001)]})
     assert call.status == 413
+
+
+def test_what_is_wrong_with_one_suppression_names_its_field(call: Api, news: str) -> None:
+    for said, code, field in (
+        ({"email": "nobody"}, "invalid_address", "email"), ({"reason": "bad mood"}, "invalid_parameter", "reason"),
+        ({"scope": "list"}, "invalid_parameter", "list_id"), ({"list_id": "lst_none"}, "not_found", "list_id"),
+        ({"domain": "other.test"}, "not_found", "domain"), ({"scope": "moon"}, "invalid_parameter", "scope"),
+        ({"detail": 5}, "invalid_parameter", "detail"), ({"expires_at": "soon"}, "invalid_parameter", "expires_at"),
+    ):  # fmt: skip
+        (one,) = call("POST", "/suppressions", {"suppressions": [{"email": JANE} | said]})["results"]
+        assert (one["error"]["code"], one["error"]["field"]) == (code, field), said
+        assert one["error"]["message"]
+    of_domain = api(call.client, call.who, domain=True)
+    (one,) = of_domain("POST", "/suppressions", {"suppressions": [{"email": JANE, "scope": "account"}]})["results"]
+    assert (one["error"]["code"], one["error"]["field"]) == ("not_allowed", "scope")
+    told = call("POST", "/suppressions", {"email": JANE, "list_id": "lst_none"})
+    assert (call.status, told["errors"][0]["field"]) == (404, "list_id")
 
 
 def test_a_suppression_of_a_list_is_kept_to_when_the_list_is_written_to(call: Api, news: str) -> None:

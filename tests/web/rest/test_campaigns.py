@@ -136,6 +136,15 @@ def test_templates_and_segments(world: World) -> None:
     ]
 
 
+def test_a_template_that_is_gone_at_the_launch_is_told_as_at_the_draft(world: World) -> None:
+    made = templates.add(caller=world.who.owner, name="T", subject="S", html="<i>x</i>", text=None)
+    draft = world.call("POST", body=world.body(template="T", html=None, subject=None), status=201)
+    templates.delete(caller=world.who.owner, template_id=made.id)
+    told = world.call("POST", f"/{draft['id']}/launch", status=404)
+    assert (told["code"], [one["field"] for one in told["errors"]]) == ("not_found", ["template"])
+    assert world.call("GET", f"/{draft['id']}")["status"] == "draft"
+
+
 def test_its_message_as_a_whole_went_over_no_provider(world: World) -> None:
     sending_servers.create(
         caller=world.who.owner, name="relay", kind="smtp", config={"host": "relay.example.net"}, credentials={}
@@ -151,7 +160,10 @@ def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:
         ({"html": "{% for %}"}, 400, "invalid_template", "html"),
         ({"subject": "{{ name | shout }}"}, 400, "invalid_template", "subject"),
         ({"subject": None, "html": None}, 400, "invalid_parameter", "subject"),
-        ({"list_id": "lst_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, 400, "invalid_parameter", "list_id"),
+        ({"list_id": "lst_01KAV3R9T7E4Q8N2M6P0S5W1XY"}, 404, "not_found", "list_id"),
+        ({"template": "nothing"}, 404, "not_found", "template"),
+        ({"template_id": "tpl_01KAV3R9T7E4Q8N2M6P0S5W1XY", "html": None}, 404, "not_found", "template"),
+        ({"template": "nothing", "subject": ""}, 400, "invalid_parameter", "template"),
         ({"scheduled_at": "2020-01-01T00:00:00Z"}, 400, "invalid_parameter", "scheduled_at"),
         ({"scheduled_at": "tomorrow"}, 400, "invalid_parameter", "scheduled_at"),
         ({"from": "a@elsewhere.test"}, 403, "not_allowed", None),

@@ -66,6 +66,7 @@ def test_good_bad_and_suppressed_items(bulk: Bulk) -> None:
         "invalid_parameter", "invalid_parameter", "not_found",
     ]  # fmt: skip
     assert by_index[1]["field"] == "to"
+    assert (by_index[10]["field"], by_index[10]["message"]) == ("template", "There is no such template.")
     assert [fault["field"] for fault in by_index[5]["errors"]] == ["subject", "cc"]
     assert told["data"][6]["suppressed"] == ["gone@friends.test"]
     assert told["data"][0]["id"].startswith("msg_")

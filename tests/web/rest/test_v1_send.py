@@ -151,6 +151,7 @@ def test_templates_by_number_id_and_name(send: Sending) -> None:
     stranger = cast.sender("stranger", "other.test")
     foreign = send(key=key_of(stranger), **{"from": "hello@other.test"}, to="jane@friends.test", template_id=made.id)
     assert (foreign.status_code, foreign.get_json()["code"]) == (404, "not_found")
+    assert foreign.get_json()["errors"] == [{"field": "template", "message": "There is no such template."}]
     assert send(**GOOD | {"subject": "Hi {{ who }}"}, variables={"who": "you"}).status_code == 202
 
 

@@ -16,7 +16,7 @@ from gateway.services import messages as accepting
 from gateway.services.bulk import Item
 from gateway.services.identity import Caller
 from gateway.services.messages import Accepted
-from web.rest import fields, idempotent
+from web.rest import fields, idempotent, refusals
 from web.rest.v1.operation import Answer, operation
 from web.rest.v1.send import PREFIX, REPLAYED
 from web.rest.v1.sending.reader import SCOPE, Reader
@@ -166,7 +166,7 @@ def _shown(results: list[bulk.Result], items: list[Item | bulk.Result]) -> dict[
     for index, result in enumerate(results):
         if isinstance(result, errors.GatewayError):
             failed += 1
-            listed.append({"index": index, "status": "failed", "error": _error(result)})
+            listed.append({"index": index, "status": "failed", "error": refusals.of_item(result)})
             continue
         item = items[index]
         scheduled = isinstance(item, Item) and item.draft.send_at_ms is not None
@@ -181,11 +181,3 @@ def _shown(results: list[bulk.Result], items: list[Item | bulk.Result]) -> dict[
             one["suppressed"] = result.suppressed
         listed.append(one)
     return {"data": listed, "accepted": len(listed) - failed, "failed": failed}
-
-
-def _error(error: errors.GatewayError) -> dict[str, Any]:
-    """The first fault in full, all of them where there are several."""
-    listed: Any = error.data.get("fields") or []
-    field = error.data.get("field") or (listed[0]["field"] if listed else None)
-    told: dict[str, Any] = {"code": error.slug, "message": error.message, "field": field}
-    return told | {"errors": listed} if len(listed) > 1 else told

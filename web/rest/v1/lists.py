@@ -165,9 +165,12 @@ def delete_list(caller: Caller, params: dict[str, Any], list_id: str) -> Answer:
     return Answer(None)
 
 
-def the_list(caller: Caller, text: str) -> MailList:
-    """The mail list under a public id; raises `NotFound`."""
-    return lists.find(caller=caller, uuid=ids.uuid_of("lst", text))
+def the_list(caller: Caller, text: str, *, field: str | None = None) -> MailList:
+    """The mail list under a public id; raises `NotFound`, naming the field where the body says which."""
+    try:
+        return lists.find(caller=caller, uuid=ids.uuid_of("lst", text))
+    except errors.NotFound as absent:
+        raise errors.NotFound(absent.message, **(absent.data | {"field": field})) from None
 
 
 def _options(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
@@ -180,9 +183,10 @@ def _options(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     if "confirm_template_id" in params:
         text = params["confirm_template_id"]
         uuid = ids.uuid_of("tpl", text) if text else None
-        if text and uuid is None:
-            raise errors.NotFound(what="template")
-        found[confirmations.TEMPLATE] = templates.find(caller=caller, uuid=uuid).id if text else None
+        try:
+            found[confirmations.TEMPLATE] = templates.find(caller=caller, uuid=uuid).id if text else None
+        except errors.NotFound:
+            raise errors.NotFound(what="template", field="confirm_template_id") from None
     return found
 
 

@@ -62,7 +62,7 @@ class _Try(_Sample):
     answer={"data": [SEGMENT], "has_more": False, "next_cursor": None},
 )
 def list_segments(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    source = the_list(caller, params["list_id"]) if params["list_id"] else None
+    source = the_list(caller, params["list_id"], field="list_id") if params["list_id"] else None
     return listed(caller, params, ListKind.SEGMENT, source)
 
 
@@ -78,7 +78,7 @@ def list_segments(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     status=201,
 )
 def add_segment(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    source = the_list(caller, params["list_id"])
+    source = the_list(caller, params["list_id"], field="list_id")
     made = segments.add(caller=caller, name=params["name"], list_id=source.id, conditions=params["conditions"])
     return show(caller, [made])[0]
 
@@ -94,7 +94,7 @@ def add_segment(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     answer=_PREVIEW,
 )
 def try_segment(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    source = the_list(caller, params["list_id"])
+    source = the_list(caller, params["list_id"], field="list_id")
     return _preview(
         segments.preview(caller=caller, list_id=source.id, conditions=params["conditions"], sample=params["sample"])
     )

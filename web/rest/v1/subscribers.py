@@ -10,7 +10,7 @@ from gateway.services import confirmations, subscribers
 from gateway.services.identity import Caller
 from gateway.services.subscribers import Added, New, Subscriber, Wanted
 from models.vocabulary import SubscriberStatus
-from web.rest import fields, paging
+from web.rest import fields, paging, refusals
 from web.rest.v1.lists import the_list
 from web.rest.v1.operation import Answer, operation
 
@@ -123,7 +123,7 @@ def list_subscribers(caller: Caller, params: dict[str, Any], list_id: str) -> di
                 "index": 1,
                 "email": "nobody",
                 "result": "failed",
-                "error": {"code": "invalid_address", "message": "The email address is invalid."},
+                "error": {"code": "invalid_address", "message": "The email address is invalid.", "field": "email"},
             },
         ],
         "added": 1,
@@ -190,7 +190,7 @@ def _warnings(items: list[Any]) -> list[dict[str, str]]:
 def _result(index: int, one: Added) -> dict[str, Any]:
     body: dict[str, Any] = {"index": index, "email": one.email}
     if one.refusal is not None:
-        return body | {"result": "failed", "error": {"code": one.refusal.slug, "message": one.refusal.message}}
+        return body | {"result": "failed", "error": refusals.of_item(one.refusal)}
     return body | {
         "result": one.result.value,
         "id": ids.numbered("sub", one.created_ms, one.id or 0),

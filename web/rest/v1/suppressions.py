@@ -12,7 +12,7 @@ from gateway.services import allow_list, domains, scoped_suppressions, suppressi
 from gateway.services.allow_list import Allowed
 from gateway.services.identity import Caller
 from gateway.services.scoped_suppressions import Listed, New, Put, Scope
-from web.rest import fields, paging
+from web.rest import fields, paging, refusals
 from web.rest.v1.operation import Answer, operation
 
 _DIALECTS = ("mailersio", "octeth")
@@ -133,7 +133,7 @@ def list_suppressions(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
                 "index": 1,
                 "email": "nobody",
                 "result": "failed",
-                "error": {"code": "invalid_address", "message": "The email address is invalid."},
+                "error": {"code": "invalid_address", "message": "The email address is invalid.", "field": "email"},
             },
         ],
         "added": 1,
@@ -264,8 +264,12 @@ def _new(item: Any, defaults: Mapping[str, Any]) -> New:
         said = {name: value for name, value in said.items() if name not in ("scope", "domain", "list_id")}
     said |= {name: value for name, value in item.items() if name in _KNOWN and value is not None}
     texts = {name: said.get(name, "") for name in ("reason", "scope", "domain", "list_id", "detail")}
-    if not all(isinstance(text, str) for text in texts.values()) or (texts["scope"] and texts["scope"] not in _SCOPES):
-        return New(None)
+    bad = next((name for name, text in texts.items() if not isinstance(text, str)), None)
+    if bad is not None:
+        return New(said.get("email"), fault=errors.Invalid(f"{bad}: Should be a text.", field=bad))
+    if texts["scope"] and texts["scope"] not in _SCOPES:
+        words = ", ".join(_SCOPES)
+        return New(said.get("email"), fault=errors.Invalid(f"scope: Should be one of {words}.", field="scope"))
     expires = said.get("expires_at")
     if isinstance(expires, str):
         try:
@@ -281,7 +285,7 @@ def _result(index: int, one: Put) -> dict[str, Any]:
     body: dict[str, Any] = {"index": index, "email": one.email}
     if one.refusal is not None or one.row is None:
         refusal = one.refusal or errors.EntryNotFound()
-        return body | {"result": "failed", "error": {"code": refusal.slug, "message": refusal.message}}
+        return body | {"result": "failed", "error": refusals.of_item(refusal)}
     return body | {"result": "added" if one.is_new else "known", "suppression": _shown(one.row)}
 
 
