@@ -181,6 +181,15 @@ class _Reader:
             return ""
 
 
+def word(step: Step) -> str:
+    """The `type` of the action that the step was made of."""
+    if step["do"] == FIELD:
+        return "remove_field" if step["value"] is None else "set_field"
+    if step["do"] == TAG:
+        return "add_tag" if step["there"] else "remove_tag"
+    return str(step["do"])
+
+
 def read(caller: Caller, given: Any) -> list[Step]:
     """The program of the actions of a request.
 

@@ -95,9 +95,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A run with its outcomes, for people."""
+    """A run with its outcomes, for people; `subscriber` is the public id, None for an address alone."""
 
     run: Run
+    subscriber: str | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -338,9 +339,25 @@ def list_(
     if before is not None:
         where, values = f"{where} AND id < ?", [*values, before]
     rows = db.rows(f"SELECT {_COLUMNS} FROM automation_run WHERE {where} ORDER BY id DESC LIMIT ?", (*values, count))
-    runs = [read(row) for row in rows]
+    return told([read(row) for row in rows])
+
+
+def told(runs: Sequence[Run]) -> list[Told]:
+    """The runs, each with what became of it so far."""
     outcomes = _outcomes([run.id for run in runs])
-    return [Told(run, outcomes.get(run.id, [])) for run in runs]
+    people = _subscribers({run.subscriber_id for run in runs if run.subscriber_id is not None})
+    return [Told(run, people.get(run.subscriber_id or 0), outcomes.get(run.id, [])) for run in runs]
+
+
+def _subscribers(numbers: set[int]) -> dict[int, str]:
+    """Public ids by number, without those who were taken off their list."""
+    if not numbers:
+        return {}
+    rows = db.rows(
+        f"SELECT id, created_ms FROM subscriber WHERE id IN ({','.join('?' * len(numbers))}) AND status <> ?",
+        (*sorted(numbers), int(SubscriberStatus.REMOVED)),
+    )
+    return {row_id: ids.numbered("sub", created_ms, row_id) for row_id, created_ms in rows}
 
 
 def find(*, caller: Caller, automation: Automation, run_id: str) -> Told:
@@ -352,8 +369,7 @@ def find(*, caller: Caller, automation: Automation, run_id: str) -> Told:
     )
     if not rows:
         raise errors.RunNotFound(what="run")
-    run = read(rows[0])
-    return Told(run, _outcomes([run.id]).get(run.id, []))
+    return told([read(rows[0])])[0]
 
 
 def _outcomes(run_ids: Sequence[int]) -> dict[int, list[Outcome]]:

@@ -325,8 +325,11 @@ def _write(tx: db.Transaction, automation: Automation, run: Run, step: Step, don
         tx.execute(
             "INSERT INTO automation_step (run_id, path, action, outcome, message_id, detail, at_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (run.id, step["path"][:64], step["do"], done.outcome, done.message_id, done.detail[:_DETAIL], now),
-        )
+            (
+                run.id, step["path"][:64], automation_actions.word(step), done.outcome, done.message_id,
+                done.detail[:_DETAIL], now,
+            ),
+        )  # fmt: skip
     tx.execute(
         "UPDATE automation_run SET step = ?, state = ?, tries = ?, cause = ?, updated_ms = ?, ended_ms = ?,"
         f" due_ms = {'?' if waits or ended else 'due_ms'} WHERE id = ?",

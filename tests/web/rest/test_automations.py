@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
+from gateway import ids
 from gateway.services import (
     apis,
     automation_runs,
@@ -78,8 +79,29 @@ def test_made_triggered_and_inspected(world: World) -> None:
     assert models.Notice.select().where(models.Notice.kind == NoticeKind.AUTOMATION_TRIGGERED).count() == 1
 
 
+def test_runs_say_who_and_the_words_of_their_actions(world: World) -> None:
+    actions = [
+        {"type": "set_field", "field": "plan", "value": "gold"}, {"type": "remove_field", "field": "plan"},
+        {"type": "add_tag", "tag": "a"}, {"type": "remove_tag", "tag": "a"}, {"type": "delay", "duration": "1s"},
+    ]  # fmt: skip
+    path = f"/automations/{world.call('POST', body=GIVEN | {'actions': actions}, status=201)['id']}"
+    jane = subscribers.find(caller=world.who.owner, list_id=world.news.id, email="jane@friends.test")
+    public = ids.numbered("sub", jane.created_ms, jane.id)
+    for who, number in (({"id": public}, public), ("nobody@friends.test", None)):
+        run = world.call("POST", f"{path}/trigger", {"subscriber": who}, status=202)
+        assert run["subscriber"]["id"] == number
+        automation_work.drain(5)
+        told = world.call("GET", f"{path}/runs/{run['id']}")
+        assert [one["action"] for one in told["outcomes"]] == [
+            "set_field", "remove_field", "add_tag", "remove_tag", "wait",
+        ]  # fmt: skip
+    assert [one["subscriber"]["id"] for one in world.call("GET", f"{path}/runs")["data"]] == [None, public]
+    subscribers.remove(caller=world.who.owner, subscriber=jane)
+    assert [one["subscriber"]["id"] for one in world.call("GET", f"{path}/runs")["data"]] == [None, None]
+
+
 def test_events_of_ones_own_and_pages(world: World) -> None:
-    ids = [world.call("POST", body=GIVEN | {"name": f"A{n}"}, status=201)["id"] for n in range(3)]
+    made = [world.call("POST", body=GIVEN | {"name": f"A{n}"}, status=201)["id"] for n in range(3)]
     told = world.call(
         "POST", "/events", {"event": "signed_up", "subscriber": {"email": "jane@friends.test"}}, status=202
     )
@@ -88,16 +110,16 @@ def test_events_of_ones_own_and_pages(world: World) -> None:
     assert models.AutomationRun.select().count() == 3
     page = world.call("GET", "/automations?limit=2")
     rest = world.call("GET", f"/automations?limit=2&cursor={page['next_cursor']}")
-    assert [one["id"] for one in (*page["data"], *rest["data"])] == ids[::-1]
-    assert world.call("POST", f"/automations/{ids[0]}/pause")["status"] == "paused"
-    assert [one["id"] for one in world.call("GET", "/automations?status=paused")["data"]] == [ids[0]]
-    refused = world.call("POST", f"/automations/{ids[0]}/trigger", {"subscriber": "x@friends.test"}, status=409)
+    assert [one["id"] for one in (*page["data"], *rest["data"])] == made[::-1]
+    assert world.call("POST", f"/automations/{made[0]}/pause")["status"] == "paused"
+    assert [one["id"] for one in world.call("GET", "/automations?status=paused")["data"]] == [made[0]]
+    refused = world.call("POST", f"/automations/{made[0]}/trigger", {"subscriber": "x@friends.test"}, status=409)
     assert refused["code"] == "automation_paused"
-    assert world.call("POST", f"/automations/{ids[0]}/resume")["status"] == "active"
-    changed = world.call("PATCH", f"/automations/{ids[0]}", {"reentry": {"after_days": 7}, "actions": [SEND, SEND]})
+    assert world.call("POST", f"/automations/{made[0]}/resume")["status"] == "active"
+    changed = world.call("PATCH", f"/automations/{made[0]}", {"reentry": {"after_days": 7}, "actions": [SEND, SEND]})
     assert (changed["reentry"], changed["version"]) == ({"after_days": 7}, 2)
-    assert world.call("DELETE", f"/automations/{ids[0]}")["deleted"] is True
-    assert world.call("GET", f"/automations/{ids[0]}", status=404)["code"] == "automation_not_found"
+    assert world.call("DELETE", f"/automations/{made[0]}")["deleted"] is True
+    assert world.call("GET", f"/automations/{made[0]}", status=404)["code"] == "automation_not_found"
 
 
 def test_bad_input_has_a_status_and_names_its_fields(world: World) -> None:

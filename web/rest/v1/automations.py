@@ -29,7 +29,7 @@ _EXAMPLE = {
 _RUN = {
     "id": "run_01KAV3R9T7E4Q8N2M6P0S5W1XZ",
     "status": "running",
-    "subscriber": {"email": "jane@example.com"},
+    "subscriber": {"id": "sub_01KH8N3QZJ6W2M4YV0T9R5X7BC", "email": "jane@example.com"},
     "step": 1,
     "due_at": "2026-04-22T10:24:11Z",
     "outcomes": [{"step": "0", "action": "send", "outcome": "sent", "message": "msg_01KAV3R9T7E4Q8N2M6P0S5W1X0"}],
@@ -165,7 +165,7 @@ def trigger_automation(caller: Caller, params: dict[str, Any], automation_id: st
         data=params.get("data"),
         asked=asked,
     )
-    return Answer(_run(Told(run)))
+    return Answer(_run(automation_runs.told([run])[0]))
 
 
 @operation(
@@ -253,7 +253,7 @@ def _run(told: Told) -> dict[str, Any]:
     return {
         "id": run.public_id,
         "status": run.state,
-        "subscriber": {"email": run.email},
+        "subscriber": {"id": told.subscriber, "email": run.email},
         "step": run.step,
         "due_at": _time(run.due_ms),
         "reason": run.cause or None,
