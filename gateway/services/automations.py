@@ -119,8 +119,13 @@ def find(*, caller: Caller, automation_id: str) -> Automation:
     return read(rows[0])
 
 
-def list_(*, caller: Caller, state: str = "", before: int | None = None, count: int = MOST_LISTED) -> list[Automation]:
-    """Some of the account's automations, the newest first; raises `Invalid`."""
+def list_(
+    *, caller: Caller, state: str = "", trigger: str = "", before: int | None = None, count: int = MOST_LISTED
+) -> list[Automation]:
+    """Some of the account's automations, the newest first: in one state, with a type of trigger. Raises `Invalid`."""
+    if trigger and trigger not in automation_triggers.TYPES:
+        words = ", ".join(automation_triggers.TYPES)
+        raise errors.Invalid(f"trigger_type should be one of {words}.", field="trigger_type")
     where, values = "account_id = ? AND deleted_ms IS NULL", [caller.account_id]
     if state:
         where, values = f"{where} AND state = ?", [*values, _state(state)]  # type: ignore[list-item]
@@ -128,8 +133,12 @@ def list_(*, caller: Caller, state: str = "", before: int | None = None, count: 
         where, values = f"{where} AND domain_id = ?", [*values, caller.domain_id]
     if before is not None:
         where, values = f"{where} AND id < ?", [*values, before]
-    rows = db.rows(f"SELECT {_COLUMNS} FROM automation WHERE {where} ORDER BY id DESC LIMIT ?", (*values, count))
-    return [read(row) for row in rows]
+    # An account has at most `MOST`, so the type may stay where it is.
+    limit = "" if trigger else f" LIMIT {count}"
+    found = (
+        read(row) for row in db.rows(f"SELECT {_COLUMNS} FROM automation WHERE {where} ORDER BY id DESC{limit}", values)
+    )
+    return [one for one in found if trigger in ("", one.trigger["type"])][:count]
 
 
 def actions_of(automation: Automation) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway import clock, config, errors
-from gateway.services import domains, webhooks
+from gateway.services import domains, webhook_words, webhooks
 from gateway.services.identity import Caller
 from gateway.services.webhook_words import MESSAGE, NOTICE
 from models import database as db
@@ -18,6 +18,10 @@ from models.webhook import Webhook
 MOST_LISTED = 100
 STATES = ("live", "told", "dead", "skipped")
 DAYS = 28
+LOOKED_AT_MOST = 5_000
+"""Deliveries that a page of some types looks at, however few it found."""
+
+_TEST = "test"
 
 _BATCH = 500
 _CHUNK = 200  # webhooks of one statement
@@ -95,6 +99,52 @@ def deliveries(
         )
     found = sorted(found, key=lambda row: -row[0])[:count]
     return _told(found)
+
+
+def page(
+    *,
+    caller: Caller,
+    webhook_id: int,
+    count: int,
+    types: Sequence[str] = (),
+    state: str | None = None,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    before: int | None = None,
+) -> tuple[list[Told], int | None]:
+    """Up to `count` of the same, also of some types alone, and the id below which to go on; None at the end.
+
+    Types are words that the webhook may ask for, and `test`. A page that has looked at `LOOKED_AT_MOST` ends there.
+    Raises `WebhookNotFound`, `Invalid`, `InvalidEvent`.
+    """
+    surface = webhooks.find(caller=caller, webhook_id=webhook_id).surface
+    words = [word for word in types if word != _TEST]
+    wanted = webhook_words.read(words, surface) if words else webhook_words.Wanted([], 0, [])
+    found: list[Told] = []
+    for _ in range(LOOKED_AT_MOST // MOST_LISTED):
+        some = deliveries(
+            caller=caller, webhook_id=webhook_id, state=state, from_ms=from_ms, to_ms=to_ms, before=before,
+            count=MOST_LISTED + 1 if types else count + 1,
+        )  # fmt: skip
+        most = MOST_LISTED if types else count
+        for at, one in enumerate(some[:most]):
+            if not types or _fits(one.type, wanted, test=_TEST in types):
+                found.append(one)
+                if len(found) == count:
+                    return found, one.id if at + 1 < len(some) else None
+            before = one.id
+        if len(some) <= most:
+            return found, None
+    return found, before
+
+
+def _fits(type_: str, wanted: webhook_words.Wanted, *, test: bool) -> bool:
+    if type_.startswith(MESSAGE):
+        kind = next(kind for kind in EventKind if kind.word == type_.removeprefix(MESSAGE))
+        return bool(wanted.kinds >> kind & 1)
+    if type_.startswith(NOTICE):
+        return bool({"*", type_.removeprefix(NOTICE)} & set(wanted.notices))
+    return test and type_ == _TEST
 
 
 def _conditions(before: int | None, from_ms: int | None, to_ms: int | None) -> tuple[str, list[int]]:
@@ -255,7 +305,7 @@ def collect() -> tuple[int, bool]:
 
 def _types(event_ids: list[int]) -> dict[int, str]:
     """By the `event_id` of a delivery, as the native payload spells it."""
-    found = {0: "test"}
+    found = {0: _TEST}
     events, notices = [id_ for id_ in event_ids if id_ > 0], [-id_ for id_ in event_ids if id_ < 0]
     if events:
         rows = db.rows(f"SELECT id, kind FROM event WHERE id IN ({', '.join('?' * len(events))})", events)

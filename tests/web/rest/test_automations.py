@@ -79,6 +79,22 @@ def test_made_triggered_and_inspected(world: World) -> None:
     assert models.Notice.select().where(models.Notice.kind == NoticeKind.AUTOMATION_TRIGGERED).count() == 1
 
 
+def test_listed_by_the_type_of_their_trigger(world: World) -> None:
+    daily = {"type": "time", "every": "day", "list_id": str(world.news.id)}
+    by_event, by_time, again = (
+        world.call("POST", body=GIVEN | {"trigger": trigger}, status=201)["id"]
+        for trigger in (GIVEN["trigger"], daily, GIVEN["trigger"])
+    )
+    for word, wanted in (("event", [again, by_event]), ("time", [by_time]), ("condition", [])):
+        assert [one["id"] for one in world.call("GET", f"/automations?trigger_type={word}")["data"]] == wanted
+    page = world.call("GET", "/automations?trigger_type=event&limit=1")
+    assert (page["data"][0]["id"], page["has_more"]) == (again, True)
+    rest = world.call("GET", f"/automations?trigger_type=event&limit=1&cursor={page['next_cursor']}")
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([by_event], False)
+    refused = world.call("GET", "/automations?trigger_type=moon", status=400)
+    assert refused["errors"][0]["field"] == "trigger_type"
+
+
 def test_runs_say_who_and_the_words_of_their_actions(world: World) -> None:
     actions = [
         {"type": "set_field", "field": "plan", "value": "gold"}, {"type": "remove_field", "field": "plan"},

@@ -120,6 +120,29 @@ def test_scheduled_listed_and_canceled(world: World) -> None:
     assert world.call("GET", "?status=nothing", status=400)["errors"][0]["field"] == "status"
 
 
+def test_listed_by_name_and_audience(world: World) -> None:
+    other = lists.add(caller=world.who.owner, name="Other")
+    part = segments.add(caller=world.who.owner, name="S", list_id=world.news.id, conditions={})
+    to_part = world.body(name="To Some")
+    to_part["segment_id"] = str(part.id)
+    del to_part["list_id"]
+    bodies = (world.body(name="Frühling I"), world.body(name="FRÜHLING II", list_id=str(other.id)), to_part)
+    first, second, third = (world.call("POST", body=body, status=201) for body in bodies)
+
+    def found(query: str) -> list[str]:
+        return [one["id"] for one in world.call("GET", query)["data"]]
+
+    assert found("?name=fr%C3%BChling") == [second["id"], first["id"]]
+    assert found(f"?name=fr%C3%BChling&list_id={first['list_id']}") == [first["id"]]
+    assert found(f"?list_id={second['list_id']}") == [second["id"]]
+    assert found(f"?segment_id={third['segment_id']}&status=draft") == [third["id"]]
+    page = world.call("GET", "?name=fr%C3%BChling&limit=1")
+    assert (page["data"][0]["id"], page["has_more"]) == (second["id"], True)
+    assert found(f"?name=fr%C3%BChling&limit=1&cursor={page['next_cursor']}") == [first["id"]]
+    absent = world.call("GET", "?list_id=lst_01KAV3R9T7E4Q8N2M6P0S5W1XY", status=404)
+    assert absent["errors"][0]["field"] == "list_id"
+
+
 def test_templates_and_segments(world: World) -> None:
     templates.add(caller=world.who.owner, name="T", subject="To {{ city }}", html="<i>{{ city }}</i>", text=None)
     segment = segments.add(

@@ -238,6 +238,20 @@ def test_in_order_of_the_message_retried_dead_and_replayed(
     assert (dead["type"], dead["state"], dead["last_code"]) == ("message.bounced", "dead", 500)
     assert api("GET", f"{path}/deliveries?state=dead")["data"] == [dead]
     assert len(api("GET", f"{path}/deliveries")["data"]) == 5
+    for asked, types in (
+        ("message.opened", ["message.opened"]),
+        ("message.bounced,message.opened", ["message.bounced", "message.opened"]),
+        ("automation.triggered", []), ("test", []), ("message.accepted&state=dead", []),
+    ):  # fmt: skip
+        page = api("GET", f"{path}/deliveries?type={asked}")
+        assert ([one["type"] for one in page["data"]], page["has_more"]) == (types, False)
+    first = api("GET", f"{path}/deliveries?type=message.accepted&limit=1")
+    rest = api("GET", f"{path}/deliveries?type=message.accepted&limit=1&cursor={first['next_cursor']}")
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    assert first["data"][0]["id"] != rest["data"][0]["id"] and rest["data"][0]["type"] == "message.accepted"
+    assert api("GET", f"{path}/dead-letters?type=message.opened")["data"] == []
+    refused = api("GET", f"{path}/deliveries?type=moon", status=400)
+    assert (refused["code"], refused["errors"][0]["field"]) == ("invalid_event", "type")
     attempts = api("GET", f"{path}/deliveries/{dead['id']}/attempts")["data"]
     assert len(attempts) == len(webhook_calls.RETRIES_S) + 1
 

@@ -57,6 +57,9 @@ class _Change(fields.Params):
 
 class _Listing(fields.Listing):
     status = fields.Text(max=8, load_default="", doc="Only those: active or paused")
+    trigger_type = fields.Text(
+        max=16, load_default="", doc="Only those of this trigger: " + ", ".join(automation_triggers.TYPES)
+    )
 
 
 class _Trigger(fields.Params):
@@ -100,8 +103,9 @@ def create_automation(caller: Caller, params: dict[str, Any]) -> Answer:
 def list_automations(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     limit = params["limit"]
     found = automations.list_(
-        caller=caller, state=params["status"], before=paging.last_id(params["cursor"]), count=limit + 1
-    )
+        caller=caller, state=params["status"], trigger=params["trigger_type"],
+        before=paging.last_id(params["cursor"]), count=limit + 1,
+    )  # fmt: skip
     return paging.page(found, limit, lambda one: paging.cursor(one.id), _body)
 
 

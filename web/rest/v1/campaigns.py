@@ -72,6 +72,9 @@ class _Change(_New):
 
 class _Listing(fields.Listing):
     status = fields.Text(max=12, load_default="", doc="Only those: " + ", ".join(CAMPAIGN_STATES))
+    name = fields.Text(max=255, load_default="", doc="Only those whose name has this in it, in any case")
+    list_id = fields.Text(max=64, doc="Only those to this list")
+    segment_id = fields.Text(max=64, doc="Only those to this segment")
 
 
 class _Launch(fields.Params):
@@ -103,9 +106,12 @@ def create_campaign(caller: Caller, params: dict[str, Any]) -> Answer:
 )  # fmt: skip
 def list_campaigns(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     limit = params["limit"]
+    asked = {name: params[name] for name in ("list_id", "segment_id") if params.get(name)}
     found = campaigns.list_(
-        caller=caller, state=params["status"], before=paging.last_id(params["cursor"]), count=limit + 1
-    )
+        caller=caller, state=params["status"], name=params["name"],
+        list_id=references.audience(caller, asked) if asked else None,
+        before=paging.last_id(params["cursor"]), count=limit + 1,
+    )  # fmt: skip
     shown = {one.id: body for one, body in zip(found, _shown(caller, found), strict=True)}
     return paging.page(found, limit, lambda one: paging.cursor(one.id), lambda one: shown[one.id])
 

@@ -33,9 +33,20 @@ _TRY = {"number": 1, "code": None, "error": "", "response": "", "started_at": "2
 _LIST = {"data": [_EXAMPLE], "has_more": False, "next_cursor": None}
 
 
+_TYPE = fields.Words(max=64, most=32, load_default=[], doc="Only these types of events, as webhooks ask for them")
+
+
 class _Deliveries(fields.Listing):
     limit = fields.Whole(low=1, high=webhook_log.MOST_LISTED, load_default=50, doc="How many the page has at most")
     state = fields.Text(choices=webhook_log.STATES, doc="live: still to be told; dead: given up")
+    type = _TYPE
+    since = fields.Moment(doc="Made at or after this time")
+    until = fields.Moment(doc="Made at or before this time")
+
+
+class _OfOne(fields.Listing):
+    limit = fields.Whole(low=1, high=webhook_log.MOST_LISTED, load_default=50, doc="How many the page has at most")
+    type = _TYPE
     since = fields.Moment(doc="Made at or after this time")
     until = fields.Moment(doc="Made at or before this time")
 
@@ -64,7 +75,7 @@ def list_webhook_deliveries(caller: Caller, params: dict[str, Any], webhook_id: 
 
 @operation(
     "GET", "/webhooks/<webhook_id>/dead-letters", permission="read:webhooks",
-    summary="List what an endpoint could not be told, the newest first", params=_DeadLetters, answer=_LIST,
+    summary="List what an endpoint could not be told, the newest first", params=_OfOne, answer=_LIST,
     dialects=DIALECTS,
 )  # fmt: skip
 def list_webhook_dead_letters(caller: Caller, params: dict[str, Any], webhook_id: str) -> dict[str, Any]:
@@ -131,11 +142,20 @@ def replay_webhook(caller: Caller, params: dict[str, Any], webhook_id: str) -> d
 
 
 def _page(caller: Caller, params: dict[str, Any], webhook_id: str, state: str | None) -> dict[str, Any]:
-    found = webhook_log.deliveries(
-        caller=caller, webhook_id=find(caller, webhook_id).id, state=state, from_ms=params.get("since"),
-        to_ms=params.get("until"), before=paging.last_id(params["cursor"]), count=params["limit"] + 1,
-    )  # fmt: skip
-    return paging.page(found, params["limit"], lambda told: paging.cursor(told.id), _shown)
+    """Where few are of the types asked for a page may be short: `has_more` alone says whether there are others."""
+    try:
+        found, behind = webhook_log.page(
+            caller=caller, webhook_id=find(caller, webhook_id).id, types=params["type"], state=state,
+            from_ms=params.get("since"), to_ms=params.get("until"), before=paging.last_id(params["cursor"]),
+            count=params["limit"],
+        )  # fmt: skip
+    except errors.InvalidEvent as refusal:
+        raise errors.InvalidEvent(refusal.message.replace("events should", "type should"), field="type") from None
+    return {
+        "data": [_shown(told) for told in found],
+        "has_more": behind is not None,
+        "next_cursor": None if behind is None else paging.cursor(behind),
+    }
 
 
 def _shown(told: Told) -> dict[str, Any]:
