@@ -23,14 +23,16 @@ _SCRIPT = Path(__file__).resolve().parents[1] / "api.php.py"
 class _Application(Flask):
     """Flask without its question, for each hook of each request, whether it is a coroutine: none is.
 
-    Repeated slashes in an API path count as one: a base URL and a path are easily joined with two, and
-    the redirect that Flask answers is followed by few clients.
+    Repeated slashes in front of a path count as one, and in a path below `/api` everywhere: a base URL and a path are
+    easily joined with two, and the redirect that Flask would answer is followed by few clients.
     """
 
     def wsgi_app(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if "//" in path and path.lstrip("/").startswith("api"):
             environ["PATH_INFO"] = re.sub("/{2,}", "/", path)
+        elif path.startswith("//"):
+            environ["PATH_INFO"] = "/" + path.lstrip("/")
         return super().wsgi_app(environ, start_response)
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,6 +47,8 @@ def create_app() -> Flask:
     app = _Application("web", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=settings.body_size, MAX_FORM_MEMORY_SIZE=None, TRAP_HTTP_EXCEPTIONS=False)
     app.url_map.strict_slashes = False
+    # An id that is empty names nothing: a redirect to where it is left out would be to another operation.
+    app.url_map.merge_slashes = False
     if settings.trusted_proxies:
         n = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=0)  # type: ignore[method-assign]

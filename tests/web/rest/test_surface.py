@@ -43,6 +43,27 @@ def test_keys_of_a_domain_and_of_the_account(client: FlaskClient, who: cast.Send
         assert client.get(path, headers=headers).status_code == status, headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/messages//explain"), ("GET", "/v1//messages"), ("POST", "/v1//send"), ("GET", "/v1/lists//"),
+        ("DELETE", "/v1/lists//subscribers/x@y.test"), ("GET", "/v1/messages///explain"),
+        ("POST", "/v1/campaigns//launch"),
+    ],
+)  # fmt: skip
+def test_an_empty_part_of_a_path_names_nothing(client: FlaskClient, who: cast.Sender, method: str, path: str) -> None:
+    answer = client.open(path, method=method, json={}, headers=_bearer(who, surface="mailersio"))
+    assert (answer.status_code, answer.mimetype) == (404, "application/json")
+    assert answer.get_json()["code"] == "not_found" and answer.get_json()["request_id"]
+
+
+def test_a_base_url_that_ends_in_a_slash_is_no_fault(client: FlaskClient, who: cast.Sender) -> None:
+    for path in ("//v1/messages", "///v1/messages", "/v1/messages/"):
+        headers = _bearer(who, surface="mailersio")
+        answer = client.get("/", headers=headers, environ_overrides={"PATH_INFO": path})
+        assert answer.status_code == 200 and answer.get_json()["data"] == [], path
+
+
 def test_unknown_fields_are_told_or_refused(client: FlaskClient, who: cast.Sender) -> None:
     sent = messages.accept(who.caller, cast.draft()).message_id
     path = f"/v1/messages/{sent}/explain?limit=1&colour=red"
