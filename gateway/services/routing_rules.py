@@ -40,7 +40,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server by its public id and name, or every server of a kind; `weight` None: that of each server."""
+    """A server by its public id and name, or where these are empty every server of a kind.
+
+    `kind` is the server's own, or that one; `weight` None: that of each server.
+    """
 
     server: str
     server_name: str
@@ -307,20 +310,20 @@ def _load(where: str, values: Sequence[Any]) -> list[RoutingRule]:
     )
     stored = [orjson.loads(row[7]) for row in rows]
     wanted = sorted({one["server"] for targets in stored for one in targets if "server" in one})
-    servers: dict[int, tuple[str, str]] = {}
+    servers: dict[int, tuple[str, str, str]] = {}
     if wanted:
-        for row_id, uuid, name in db.rows(
-            f"SELECT id, uuid, name FROM sending_server WHERE id IN ({','.join('?' * len(wanted))})", wanted
+        for row_id, uuid, name, kind in db.rows(
+            f"SELECT id, uuid, name, kind FROM sending_server WHERE id IN ({','.join('?' * len(wanted))})", wanted
         ):
-            servers[row_id] = (ids.public_id(sending_servers.PREFIX, UUID(bytes=bytes(uuid))), name)
+            servers[row_id] = (ids.public_id(sending_servers.PREFIX, UUID(bytes=bytes(uuid))), name, kind)
     return [
         RoutingRule(
             id=row[0], uuid=UUID(bytes=bytes(row[1])), domain=row[10] or "", name=row[3], priority=row[4],
             enabled=bool(row[5]), match=orjson.loads(row[6]),
             targets=[
-                Target(*servers.get(one.get("server", 0), ("", "")), one.get("kind", ""), one["priority"],
-                       one.get("weight"))
+                Target(server, name, kind or one.get("kind", ""), one["priority"], one.get("weight"))
                 for one in targets
+                for server, name, kind in (servers.get(one.get("server", 0), ("", "", "")),)
             ],
             created_ms=row[8], updated_ms=row[9],
         )

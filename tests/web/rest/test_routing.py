@@ -251,7 +251,10 @@ class TestRules:
         body = {"name": "Receipts", "priority": 3, "match": {"purpose": "transactional"}, "provider": "Relay"}
         made = api("POST", "/routing/rules", body, status=201)
         assert made["match"] == {"purpose": ["transactional"]}
-        assert made["servers"] == [{"server": server["id"], "name": "Relay", "priority": 10, "weight": None}]
+        assert made["provider"] == "smtp"
+        assert made["servers"] == [
+            {"server": server["id"], "name": "Relay", "provider": "smtp", "priority": 10, "weight": None}
+        ]
         path = f"/routing/rules/{made['id']}"
         assert api("GET", path) == made
         changed = api("PATCH", path, {"enabled": False, "match": {"tag": ["a", "b*"], "size": {"max": 1000}}})

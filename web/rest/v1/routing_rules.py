@@ -21,9 +21,15 @@ EXAMPLE: dict[str, Any] = {
     "enabled": True,
     "domain": None,
     "match": {"purpose": ["transactional"]},
-    "provider": "srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
+    "provider": "amazon-ses",
     "servers": [
-        {"server": "srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7", "name": "SES Ireland", "priority": 10, "weight": 70},
+        {
+            "server": "srv_01K0Q4T2X8Z3V5N7B9C1D3F5G7",
+            "name": "SES Ireland",
+            "provider": "amazon-ses",
+            "priority": 10,
+            "weight": 70,
+        },
     ],
     "created_at": "2026-04-01T08:00:00Z",
     "updated_at": "2026-04-01T08:00:00Z",
@@ -201,23 +207,22 @@ def _shown(rule: RoutingRule) -> dict[str, Any]:
         "enabled": rule.enabled,
         "domain": rule.domain or None,
         "match": rule.match,
-        "provider": _word(first) if first is not None else None,
+        "provider": server_kinds.provider_word(first.kind) if first is not None else None,
         "servers": [_target(one) for one in rule.targets],
         "created_at": clock.rfc3339(rule.created_ms),
         "updated_at": clock.rfc3339(rule.updated_ms),
     }
 
 
-def _word(target: Target) -> str:
-    return server_kinds.provider_word(target.kind) if target.kind else target.server
-
-
 def _target(target: Target) -> dict[str, Any]:
-    if target.kind:
-        whose: dict[str, Any] = {"provider": server_kinds.provider_word(target.kind)}
-    else:
-        whose = {"server": target.server, "name": target.server_name}
-    return {**whose, "priority": target.priority, "weight": target.weight}
+    """With `server` it is that one alone, else every server of the provider."""
+    whose = {"server": target.server, "name": target.server_name} if target.server else {}
+    return {
+        **whose,
+        "provider": server_kinds.provider_word(target.kind),
+        "priority": target.priority,
+        "weight": target.weight,
+    }
 
 
 def _previewed(one: Preview) -> dict[str, Any]:
