@@ -83,8 +83,12 @@ def update_list(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     "EmailGateway.DeleteList",
     summary="Delete a list; what was accepted for it still goes to all of it",
     params=ListParams,
-    errors={1: "Missing required parameter: ListID", 2: "List not found"},
-    refusals={errors.NotFound: 2},
+    errors={
+        1: "Missing required parameter: ListID",
+        2: "List not found",
+        3: "A scheduled campaign or an automation uses the list",
+    },
+    refusals={errors.NotFound: 2, errors.ListInUse: 3},
 )
 def delete_list(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     lists.delete(caller=caller, list_id=params["ListID"])

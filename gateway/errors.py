@@ -429,6 +429,14 @@ class ServerInUse(GatewayError):
     message = "Routing rules name this server."
 
 
+class ListInUse(GatewayError):
+    """`used_by` lists `{"type", "id", "name"}` of the scheduled campaigns and the automations that need the list."""
+
+    slug = "list_in_use"
+    status = 409
+    message = "A scheduled campaign or an automation uses this list."
+
+
 class ServerLimitReached(GatewayError):
     slug = "server_limit_reached"
     status = 403

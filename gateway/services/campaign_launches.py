@@ -59,7 +59,8 @@ def launch(*, caller: Caller | None, campaign: Campaign) -> Campaign:
             _try_out(ready.entry.draft, first.email, first.fields)
         db.in_transaction(lambda tx: _launch(tx, caller, campaign, ready))
     except errors.ListUnusable:
-        raise errors.AudienceEmpty() from None
+        gone = not db.rows("SELECT 1 FROM mail_list WHERE id = ? AND deleted_ms IS NULL", (campaign.list_id,))
+        raise errors.AudienceEmpty("The list or segment was deleted." if gone else None) from None
     return campaigns.find(caller=account, campaign_id=str(campaign.uuid))
 
 

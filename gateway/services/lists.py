@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from gateway import clock, errors, ids
-from gateway.services import audit, list_counts
+from gateway.services import audit, list_counts, list_uses
 from gateway.services.identity import Caller
 from models import database as db
 from models.vocabulary import ListKind, SubscriberStatus
@@ -188,15 +188,20 @@ def change(
 
 
 def delete(*, caller: Caller, list_id: int, kinds: Collection[ListKind] = (ListKind.LIST,)) -> None:
-    """Raises `NotFound`. A list's segments go with it; a message that was accepted for it still goes to all of it."""
+    """A list's segments go with it; a message that was accepted for it still goes to all of it.
+
+    Raises `NotFound`, and `ListInUse` while a scheduled campaign or an automation needs it or one of its segments.
+    """
     one = find(caller=caller, list_id=list_id, kinds=kinds)
 
     def work(tx: db.Transaction) -> int:
-        gone = tx.execute(
-            "UPDATE mail_list SET deleted_ms = ? WHERE account_id = ? AND (id = ? OR source_id = ?)"
-            " AND deleted_ms IS NULL",
-            (clock.now_ms(), caller.account_id, list_id, list_id),
-        ).rowcount
+        own = "account_id = ? AND (id = ? OR source_id = ?) AND deleted_ms IS NULL"
+        values = (caller.account_id, list_id, list_id)
+        lock = " FOR UPDATE" if tx.dialect == "mysql" else ""
+        found = [row_id for (row_id,) in tx.rows(f"SELECT id FROM mail_list WHERE {own}{lock}", values)]
+        if found:
+            list_uses.must_be_free(tx, caller=caller, list_ids=found)
+        gone = tx.execute(f"UPDATE mail_list SET deleted_ms = ? WHERE {own}", (clock.now_ms(), *values)).rowcount
         if gone:
             word, before = one.kind.word, {"name": one.name, "segments": int(gone) - 1}
             audit.record(tx, caller=caller, action=f"{word}.delete", what=f"{word}:{list_id}", before=before)

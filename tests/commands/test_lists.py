@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from gateway.services import users
+from gateway.services import automations, identity, users
 from tests.commands.test_templates import call
 from tests.web.conftest import Account
 
@@ -29,6 +29,15 @@ def test_a_list_from_adding_to_deleting(client: FlaskClient, owner: Account, new
     assert (changed["ListName"], changed["ActiveSubscribers"], changed["UnsubscribedSubscribers"]) == ("Newer", 1, 1)
     listed = call(client, owner, "GetLists")
     assert ([row["ListID"] for row in listed["Lists"]], listed["TotalRecords"]) == ([news], 1)
+    given = {
+        "name": "A",
+        "trigger": {"type": "event", "event": "x", "list_id": int(news)},
+        "actions": [{"type": "exit"}],
+    }
+    mine = identity.for_account(owner.id)
+    needs_it = automations.add(caller=mine, given=given)
+    assert call(client, owner, "DeleteList", ListID=news)["ErrorCode"] == 3
+    automations.delete(caller=mine, automation=needs_it)
     assert call(client, owner, "DeleteList", ListID=news)["Success"] is True
     assert call(client, owner, "GetLists")["Lists"] == []
     assert call(client, owner, "GetSubscribers", ListID=news)["ErrorCode"] == 2

@@ -58,6 +58,8 @@ def rendered(error: errors.GatewayError, *, forbidden: tuple[type[errors.Gateway
         short, more = VALIDATION, {"errors": _faults(error, words(error))}
     elif isinstance(error, errors.NotFound) and field_of(error):
         more = {"errors": _faults(error, words(error))}
+    elif isinstance(error, errors.ListInUse):
+        more = {"used_by": error.data.get("used_by", [])}
     elif isinstance(error, errors.RateLimited):
         headers = rates.headers_of(error)
     elif isinstance(error, (errors.QuotaReached, errors.Unavailable)):

@@ -10,8 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 import models
-from gateway import errors, ids
-from gateway.services import expansions, lists, messages, subscriber_pages, subscribers, suppressions
+from gateway import clock, errors, ids
+from gateway.services import domains, expansions, lists, messages, subscriber_pages, subscribers, suppressions
 from models.vocabulary import DeliveryState
 from tests import cast
 from tests.web.conftest import app, cheap_passwords, client
@@ -20,6 +20,7 @@ from tests.web.rest.audience_world import Api, api
 __all__ = ["app", "cheap_passwords", "client"]
 
 JANE, JOE = "jane@friends.test", "joe@friends.test"
+TOMORROW = clock.rfc3339(clock.now_ms() + clock.DAY_MS)
 
 
 @pytest.fixture
@@ -206,6 +207,52 @@ def test_removing_and_unsubscribing(call: Api, news: str) -> None:
     assert (back["status"], call("GET", "/suppressions")["data"]) == ("active", [])
     call("DELETE", f"{path}/{JANE}", {"mode": "perhaps"})
     assert call.status == 400
+
+
+def refused_as_used(call: Api, path: str) -> list[tuple[str, str]]:
+    told = call("DELETE", path)
+    assert (call.status, told["code"]) == (409, "list_in_use")
+    for one in told["used_by"]:
+        assert one["name"] in told["message"] and one["id"] in told["message"]
+    return [(one["type"], one["name"]) for one in told["used_by"]]
+
+
+def test_a_list_that_something_needs_is_not_deleted(call: Api, news: str) -> None:
+    call("POST", f"/lists/{news}/subscribers", {"email": JANE})
+    other = call("POST", "/lists", {"name": "Other"})["id"]
+    part = call("POST", "/segments", {"name": "S", "list_id": news, "conditions": {}})["id"]
+    letter = {"from": "hello@shop.test", "subject": "S", "text": "T"}
+    campaign = call("POST", "/campaigns", {"name": "Spring", "segment_id": part, "scheduled_at": TOMORROW} | letter)
+    assert campaign["status"] == "scheduled"
+    draft = call("POST", "/campaigns", {"name": "Draft", "list_id": news} | letter)["id"]
+    act = {"trigger": {"type": "event", "event": "x"}, "actions": [{"type": "subscribe", "list_id": other}]}
+    hears = {"trigger": {"type": "event", "event": "subscriber.added", "list_id": news}, "actions": [{"type": "exit"}]}
+    welcome = call("POST", "/automations", {"name": "Welcome", "status": "paused"} | hears)["id"]
+    mover = call("POST", "/automations", {"name": "Mover"} | act)["id"]
+    assert refused_as_used(call, f"/lists/{news}") == [("campaign", "Spring"), ("automation", "Welcome")]
+    assert refused_as_used(call, f"/segments/{part}") == [("campaign", "Spring")]
+    assert refused_as_used(call, f"/lists/{other}") == [("automation", "Mover")]
+    assert call("GET", f"/lists/{news}")["subscribers"]["active"] == 1
+    # A version of the actions that is none any more needs nothing.
+    call("PATCH", f"/automations/{mover}", {"actions": [{"type": "exit"}]})
+    call("DELETE", f"/lists/{other}")
+    assert call.status == 204
+    call("PATCH", f"/campaigns/{campaign['id']}", {"scheduled_at": None})
+    call("DELETE", f"/automations/{welcome}")
+    call("DELETE", f"/lists/{news}")
+    assert call.status == 204
+    told = call("POST", f"/campaigns/{draft}/launch")
+    assert (call.status, told["message"]) == (409, "The list or segment was deleted.")
+
+
+def test_a_key_of_a_domain_is_not_told_the_names_of_another(call: Api, news: str) -> None:
+    second = domains.add(caller=call.who.owner, name="second.test", trusted=True, dkim=cast.signing_keys())
+    letter = {"from": "hello@second.test", "subject": "S", "text": "T", "scheduled_at": TOMORROW}
+    call("POST", "/campaigns", {"name": "Secret", "list_id": news} | letter)
+    assert call.status == 201
+    told = api(call.client, call.who, domain=True, scopes=["write:lists"])("DELETE", f"/lists/{news}")
+    assert (told["code"], told["used_by"], "Secret" in told["message"]) == ("list_in_use", [], False)
+    assert second.name not in told["message"]
 
 
 def test_segments_from_making_to_deleting(call: Api, news: str) -> None:
