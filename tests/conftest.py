@@ -23,6 +23,7 @@ from gateway.mail import dkim  # noqa: E402
 from gateway.services import (  # noqa: E402
     automation_signals,
     contents,
+    deliveries,
     identity,
     lanes,
     ledger,
@@ -147,6 +148,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         _empty()
     _forget()
     yield url
+    deliveries.close()  # the engine of a test that has let something out would send what the next one hands in
     db.close()
 
 
