@@ -14,6 +14,7 @@ LINE_MAX = 998
 DEPTH = 8
 """Multiparts inside each other whose long lines are mended; deeper ones nobody writes."""
 
+_ADDRESS_LENGTH = 320
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 _ADDRESSES = frozenset({b"from", b"to", b"cc", b"reply-to", b"sender"})
 _KEPT = re.compile(rb"content-|dkim-|received|message-id|date|mime-version|references|in-reply-to|resent-|list-|arc-")
@@ -50,9 +51,14 @@ def _sevenbit(name: bytes, line: bytes) -> bytes:
     if name not in _ADDRESSES:
         return headers.fold(label, value(line))
     boxes = [Mailbox(email, text) for text, email in getaddresses([value(line)]) if email]
-    if not boxes or any(headers.one_line(box.email) != box.email for box in boxes):
+    if not boxes or not all(_is_line(box.email) for box in boxes):
         return headers.fold(label, value(line))
     return headers.listed(label, map(address.format_mailbox, boxes))
+
+
+def _is_line(email: str) -> bool:
+    """Whether it is no longer than an address may be (RFC 5321 §4.5.3.1), so that no fold falls into it."""
+    return headers.one_line(email) == email and len(email.encode()) <= _ADDRESS_LENGTH
 
 
 def _from_domain(fields: Fields) -> str:

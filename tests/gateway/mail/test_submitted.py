@@ -8,7 +8,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.mail import submitted
@@ -178,6 +178,7 @@ def test_long_header_lines_are_folded() -> None:
         ).map(b"".join),
     )
 )
+@example(b"From: a@b.cContent-Type: multipart/mixed; boundary=b" + b"a" * 1100 + b"\xff\xc3")
 def test_whatever_comes_in_travels_afterwards(raw: bytes) -> None:
     once = mended(raw)
     pairs = once.count(b"\r\n")
