@@ -151,8 +151,9 @@ def test_two_hosts_keep_one_rate(far: SmtpSink) -> None:  # noqa: F811
     finally:
         for engine in engines:
             engine.close()
-    # Each begins with one, and may make up for a second; without the others each would send twice as much.
-    assert 4 <= sent <= 2 * took + 2 * len(engines)
+    # Each begins with one, and may make up for a second; without the others each would send twice as much. One that
+    # claimed everything before the others began sends alone, once in two seconds.
+    assert 3 <= sent <= 2 * took + 2 * len(engines)
     assert all(_destination(engine).processes == 4 for engine in engines if engine._dispatcher._table.known)
 
 
