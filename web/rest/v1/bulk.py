@@ -94,25 +94,24 @@ def _items(
     items: list[Item | bulk.Result] = []
     unread = _unread(defaults)
     if unread and caller.strict:
-        raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=f"defaults.{unread[0]}")
+        raise _unknown(unread, f"defaults.{unread[0]}")
     warnings.add("defaults", unread)
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
             items.append(errors.Invalid("A message should be an object."))
             continue
-        whole = {**defaults, **message}
         try:
-            item = reader.quickly(defaults, message) or _thoroughly(reader, whole)
+            item = reader.quickly(defaults, message) or _thoroughly(reader, {**defaults, **message})
             unread = _unread(message)
             if unread:
                 if caller.strict:
-                    raise errors.UnknownFields("Unknown fields: " + ", ".join(unread[:20]), field=unread[0])
+                    raise _unknown(unread, unread[0])
                 warnings.add(f"messages.{index}", unread)
             items.append(item)
         except errors.Unavailable:
             raise
         except errors.GatewayError as refusal:
-            items.append(_earlier(caller, reader, whole) or refusal)
+            items.append(_earlier(caller, reader, {**defaults, **message}) or refusal)
     return items
 
 
@@ -131,9 +130,13 @@ def _unread(message: Mapping[str, Any]) -> list[str]:
     for name, value in message.items():
         if name not in SHAPES:
             found.append(name)
-        elif value.__class__ is not str and isinstance(value, dict | list):
+        elif isinstance(value, dict | list):
             found += fields.unread(SHAPES[name][0], value, name)
     return found
+
+
+def _unknown(names: list[str], field: str) -> errors.UnknownFields:
+    return errors.UnknownFields("Unknown fields: " + ", ".join(names[:20]), field=field)
 
 
 def _earlier(caller: Caller, reader: Reader, message: Mapping[str, Any]) -> Accepted | None:

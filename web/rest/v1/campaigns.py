@@ -13,7 +13,7 @@ from gateway.services.tallies import Counts
 from models.vocabulary import CAMPAIGN_STATES, EventKind
 from web.rest import fields, idempotent, paging
 from web.rest.v1.operation import Answer, operation
-from web.rest.v1.sending.shapes import ROUTING
+from web.rest.v1.sending.shapes import ROUTING, SHAPES
 
 READ, WRITE = "read:campaigns", "write:campaigns"
 
@@ -26,19 +26,17 @@ _EXAMPLE = {
     "scheduled_at": None,
     "created_at": "2026-04-19T10:24:11Z",
 }
-_ADDRESS = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "object", "properties": {"email": {"type": "string"}, "name": {"type": "string"}}},
-    ]
-}
 
 
 class _Letter(fields.Params):
     """What a campaign or an automation sends; the service reads each in detail."""
 
     sender = fields.Anything(
-        data_key="from", allow_none=True, shape=_ADDRESS, closed=True, doc="The sender's address, also with a name"
+        data_key="from",
+        allow_none=True,
+        shape=SHAPES["from"][0],
+        closed=True,
+        doc="The sender's address, also with a name",
     )
     subject = fields.Anything(
         allow_none=True, shape={"type": "string"}, doc="May have merge fields: `Hi {{ first_name }}`"
